@@ -1,0 +1,2 @@
+//! Judge of agents.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The configuration: what was written in a file, and the validated plan that it means.

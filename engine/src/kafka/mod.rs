@@ -1,0 +1,1 @@
+//! librdkafka behind the batch-level seam `logdrive_core::batch::Sink`.

@@ -1,0 +1,13 @@
+//! The Logdrive agent as a library: the shell around [`logdrive_core`].
+//!
+//! `driver` moves between the core and the world and holds no policy; `io`, `kafka`, `state`, `watch`
+//! and `fs` know the core's types and never each other.
+
+pub mod bell;
+pub mod config;
+pub mod fs;
+pub mod io;
+pub mod kafka;
+pub mod metrics;
+pub mod state;
+pub mod watch;

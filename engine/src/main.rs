@@ -1,0 +1,2 @@
+//! The Logdrive agent.
+fn main() {}

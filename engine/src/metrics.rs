@@ -1,0 +1,1 @@
+//! Counters of the agent and their Prometheus text.

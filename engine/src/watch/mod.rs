@@ -1,0 +1,1 @@
+//! inotify: hints that something changed. Nothing relies on them.

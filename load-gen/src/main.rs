@@ -1,0 +1,2 @@
+//! Writer of stamped log lines.
+fn main() {}
