@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::position::Span;
+use crate::position::{Nanos, Span};
 use crate::source::{Origin, SourceId};
 
 /// Names a batch; increasing in the order of creation, never reused within a process.
@@ -43,6 +43,8 @@ pub struct Batch {
     pub events: Vec<Event>,
     /// How many source lines the events hold; equals `events.len()` unless events span lines.
     pub lines: u32,
+    /// When they were read, on the monotonic clock.
+    pub read_at: Nanos,
     /// Wall clock at which the lines were read, milliseconds since the epoch: the record timestamp.
     pub read_at_ms: i64,
 }
@@ -88,9 +90,10 @@ pub struct Delivery {
 pub enum TrySend {
     /// Taken; a [`Delivery`] will follow.
     Sent,
-    /// The queue is full or the topic not yet known. Try the same batch again after the next
-    /// delivery or ring of the bell.
+    /// The queue is full. Try the same batch again after the next delivery or ring of the bell.
     Full(Batch),
+    /// The topic is not to be had now: the batch is not kept, its lines are read again later.
+    Unavailable(Batch),
 }
 
 /// Where batches go: librdkafka, later a producer of our own, and the simulator's broker.

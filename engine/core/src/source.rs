@@ -72,7 +72,7 @@ impl Fingerprint {
     #[must_use]
     pub fn admits(self, head: &[u8]) -> bool {
         let len = self.len as usize;
-        head.len() >= len && xxh3_64(&head[..len]) == self.hash
+        len == 0 || (head.len() >= len && xxh3_64(&head[..len]) == self.hash)
     }
 }
 

@@ -1,0 +1,351 @@
+//! Listings become sources and names. The listing is the truth; hints only say when to look.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use core::time::Duration;
+
+use super::opening::directory_of;
+use super::{Engine, Note, Op};
+use crate::checkpoint::Checkpoint;
+use crate::discover::{Entry, Listing, RawPath};
+use crate::ledger::Mark;
+use crate::plan::ReadFrom;
+use crate::position::{Nanos, Position};
+use crate::source::{FileId, GenerationId, ItemId, Origin, SourceId, family_of};
+use crate::tail::{Ending, State, Tail};
+
+/// A directory rests this long after a listing, and at least [`REST_SHARE`] times what that took.
+const LISTING_REST: Duration = Duration::from_millis(20);
+const REST_SHARE: u32 = 10;
+
+impl Engine {
+    /// Something changed in a directory.
+    pub fn handle_directory_hint(&mut self, directory: &[u8]) {
+        self.mark_dirty(directory);
+    }
+
+    /// Events were lost: everything is looked at again.
+    pub fn handle_overflow(&mut self, now: Nanos) {
+        self.reconcile_at = now;
+        let armed: Vec<SourceId> =
+            self.tails.iter().filter(|(_, tail)| tail.armed).map(|(id, _)| id).collect();
+        for id in armed {
+            self.handle_modified(id);
+        }
+    }
+
+    pub(super) fn mark_dirty(&mut self, directory: &[u8]) {
+        if let Some((path, entry)) = self
+            .directories
+            .get_key_value(directory)
+            .map(|(path, _)| path.clone())
+            .and_then(|path| self.directories.get_mut(directory).map(|entry| (path, entry)))
+            && !core::mem::replace(&mut entry.dirty, true)
+        {
+            self.dirty.push(path);
+        }
+    }
+
+    /// Starts the listings that are wanted and not resting; all of them when a reconcile is due.
+    pub(super) fn start_listings(&mut self, now: Nanos) {
+        if self.draining {
+            return;
+        }
+        if now >= self.reconcile_at {
+            self.reconcile_at = now + self.limits.reconcile;
+            let all: Vec<RawPath> = self.directories.keys().cloned().collect();
+            for path in all {
+                self.mark_dirty(&path);
+            }
+            self.wake_nameless();
+        }
+        let mut waiting = core::mem::take(&mut self.dirty);
+        waiting.retain(|path| {
+            let Some(entry) = self.directories.get_mut(path) else { return false };
+            if entry.listing || now < entry.rest_until {
+                return true;
+            }
+            entry.dirty = false;
+            entry.listing = true;
+            entry.started_at = now;
+            self.ops.push_back(Op::List { directory: path.clone() });
+            false
+        });
+        waiting.append(&mut self.dirty);
+        self.dirty = waiting;
+    }
+
+    /// When the next listing is due.
+    pub(super) fn next_listing(&self) -> Nanos {
+        let entries = self.dirty.iter().filter_map(|path| self.directories.get(path));
+        let dirty = entries.filter(|entry| !entry.listing).map(|entry| entry.rest_until);
+        dirty.min().unwrap_or(self.reconcile_at).min(self.reconcile_at)
+    }
+
+    /// Files without a name are in no listing: they are looked at with each reconcile.
+    fn wake_nameless(&mut self) {
+        let nameless = self.tails.iter().filter(|(_, tail)| tail.names.is_empty() && tail.open);
+        let idle = nameless.filter(|(_, tail)| matches!(tail.state, State::Idle));
+        let ids: Vec<SourceId> = idle.map(|(id, _)| id).collect();
+        for id in ids {
+            self.make_ready(id);
+        }
+    }
+
+    /// Takes a listing, with the directories below that belong to it.
+    pub fn handle_listing(&mut self, mut listing: Listing, below: Vec<RawPath>, now: Nanos, wall_ns: i64) {
+        let Some(directory) = self.directories.get_mut(&listing.directory) else { return };
+        directory.listing = false;
+        directory.listed_once = true;
+        let rest = (now.since(directory.started_at) * REST_SHARE).max(LISTING_REST);
+        directory.rest_until = now + rest;
+        for path in below {
+            self.add_directory(path, false);
+        }
+        // Oldest first; of equal age the one with the longer name, which has been rotated.
+        listing.entries.sort_by_key(|entry| (entry.modified_ns, Reverse(entry.path.len())));
+        for entry in &listing.entries {
+            self.see(entry, now, wall_ns);
+        }
+        if listing.complete {
+            self.miss(&listing, now);
+        }
+        self.settle_in(now);
+    }
+
+    /// A directory is gone: so are all names in it.
+    pub fn handle_directory_gone(&mut self, directory: &[u8], now: Nanos) {
+        let Some(entry) = self.directories.get_mut(directory) else { return };
+        entry.listing = false;
+        entry.listed_once = true;
+        entry.rest_until = now + LISTING_REST;
+        let names = core::mem::take(&mut entry.names);
+        if !entry.root
+            && let Some((path, _)) = self.directories.remove_entry(directory)
+        {
+            self.ops.push_back(Op::Unwatch { directory: path });
+        }
+        for (name, id) in names {
+            self.drop_name(id, &name, now);
+        }
+        self.settle_in(now);
+    }
+
+    pub(super) fn add_directory(&mut self, path: RawPath, root: bool) {
+        let known = self.directories.contains_key(&path);
+        let entry = self.directories.entry(path.clone()).or_default();
+        entry.root |= root;
+        if !known {
+            self.ops.push_back(Op::Watch { directory: path.clone() });
+            self.mark_dirty(&path);
+        }
+    }
+
+    /// One file in a listing: known under this name, known under another, or new.
+    fn see(&mut self, entry: &Entry, now: Nanos, wall_ns: i64) {
+        let directory = directory_of(&entry.path);
+        let named = self.directories.get(directory).and_then(|dir| dir.names.get(&entry.path)).copied();
+        let known = self.by_file.get(&entry.file).copied();
+        match (named, known) {
+            (Some(named), Some(known)) if named == known => self.grow(known, entry),
+            (_, Some(known)) => {
+                if let Some(named) = named {
+                    self.drop_name(named, &entry.path, now);
+                }
+                self.add_name(known, entry);
+                self.grow(known, entry);
+            }
+            (named, None) => {
+                if let Some(named) = named {
+                    self.drop_name(named, &entry.path, now);
+                }
+                self.appear(entry, now, wall_ns);
+            }
+        }
+    }
+
+    /// A file that the engine does not follow yet.
+    fn appear(&mut self, entry: &Entry, now: Nanos, wall_ns: i64) {
+        let stray = self.take_stray(entry.file);
+        let item = entry.item.or_else(|| stray.and_then(|stray| self.item_named(stray.item)));
+        let Some(item) = item.filter(|item| !self.items[item.0 as usize].retired) else {
+            self.strays.extend(stray);
+            return;
+        };
+        if self.tails.len() >= self.limits.sources {
+            self.strays.extend(stray);
+            self.ops.push_back(Op::Note(Note::TooManyFiles { path: entry.path.clone() }));
+            return;
+        }
+        let path = alloc::string::String::from_utf8_lossy(&entry.path);
+        let family = stray.map_or_else(|| family_of(&path), |stray| stray.family);
+        let generation = stray.map_or_else(|| self.next_generation(), |stray| stray.generation);
+        let origin = Origin { item, generation, path: Arc::from(&*path), family };
+        let policy = self.policy(item);
+        let at_end =
+            stray.is_none() && policy.read_from == ReadFrom::End && !policy.seen_before && !self.settled_in;
+        let old = policy.ignore_older.is_some_and(|limit| {
+            wall_ns.saturating_sub(entry.modified_ns) > i64::try_from(limit.as_nanos()).unwrap_or(i64::MAX)
+        });
+        let start = match stray {
+            Some(stray) => stray.mark(),
+            None if at_end => Mark { position: Position(entry.size), ..Mark::default() },
+            None => Mark::default(),
+        };
+        let mut tail = Tail::new(Arc::new(origin), entry.file, entry.path.clone(), start, now);
+        tail.starts_at_end = at_end;
+        tail.examined = stray.is_some() || at_end;
+        tail.resumed = stray.is_some();
+        tail.size = tail.size.max(Position(entry.size));
+        if let Some(stray) = stray {
+            tail.fingerprint = stray.fingerprint;
+            tail.durable = stray.position;
+        }
+        let elder = self.families.get(&family).and_then(|members| members.last()).copied();
+        tail.predecessor = elder.filter(|&elder| self.can_precede(elder, &entry.path));
+        let predecessor = tail.predecessor;
+        let id = self.tails.insert(tail);
+        if let Some(elder) = predecessor.and_then(|elder| self.tails.get_mut(elder)) {
+            elder.successor = Some(id);
+        }
+        self.by_file.insert(entry.file, id);
+        self.join_family(family, id);
+        self.rename_in_directory(&entry.path, id);
+        if !(old && stray.is_none()) {
+            self.make_ready(id);
+        }
+    }
+
+    /// Order is kept within one directory: `elder` is read to its end before a new file of its family.
+    fn can_precede(&self, elder: SourceId, path: &[u8]) -> bool {
+        let Some(tail) = self.tails.get(elder) else { return false };
+        let beside = tail.names.iter().any(|name| directory_of(name) == directory_of(path));
+        (beside || tail.names.is_empty()) && tail.successor.is_none() && tail.failures == 0
+    }
+
+    /// A known file as listed: wake it when its size is not what was read.
+    fn grow(&mut self, id: SourceId, entry: &Entry) {
+        let Some(tail) = self.tails.get_mut(id) else { return };
+        let changed = entry.size != tail.read().0;
+        if entry.size > tail.size.0 {
+            tail.size = Position(entry.size);
+        }
+        if changed && matches!(tail.state, State::Idle) {
+            self.make_ready(id);
+        }
+    }
+
+    fn add_name(&mut self, id: SourceId, entry: &Entry) {
+        let Some(tail) = self.tails.get_mut(id) else { return };
+        if !tail.names.contains(&entry.path) {
+            tail.names.push(entry.path.clone());
+        }
+        tail.unlinked_at = None;
+        self.rename_in_directory(&entry.path, id);
+    }
+
+    /// Names that were known in the directory and are not listed any more.
+    fn miss(&mut self, listing: &Listing, now: Nanos) {
+        let Some(directory) = self.directories.get(&listing.directory) else { return };
+        let seen: BTreeMap<&RawPath, ()> = listing.entries.iter().map(|entry| (&entry.path, ())).collect();
+        let missing: Vec<(RawPath, SourceId)> = directory
+            .names
+            .iter()
+            .filter(|(name, _)| !seen.contains_key(name))
+            .map(|(name, id)| (name.clone(), *id))
+            .collect();
+        for (name, id) in missing {
+            if let Some(directory) = self.directories.get_mut(&listing.directory) {
+                directory.names.remove(&name);
+            }
+            self.drop_name(id, &name, now);
+        }
+    }
+
+    /// A source loses a name. With the last one it is unlinked: what is left is read, then it is closed.
+    fn drop_name(&mut self, id: SourceId, name: &RawPath, now: Nanos) {
+        let Some(tail) = self.tails.get_mut(id) else { return };
+        tail.names.retain(|other| other != name);
+        if let Some(to) = tail.names.first().cloned() {
+            self.counts.rotations += 1;
+            self.ops.push_back(Op::Note(Note::Renamed { from: name.clone(), to }));
+            return;
+        }
+        tail.unlinked_at = Some(now);
+        let drained = tail.read() >= tail.size;
+        match tail.state {
+            State::Ended => {}
+            // An open file is read to its end through its descriptor.
+            _ if tail.open || matches!(tail.state, State::Opening) => {
+                if matches!(tail.state, State::Idle) {
+                    self.make_ready(id);
+                }
+            }
+            _ => self.end(id, if drained { Ending::Unlinked } else { Ending::Gone }, now),
+        }
+    }
+
+    pub(super) fn rename_in_directory(&mut self, name: &RawPath, id: SourceId) {
+        if let Some(directory) = self.directories.get_mut(directory_of(name)) {
+            directory.names.insert(name.clone(), id);
+        }
+    }
+
+    /// When every directory was listed once: checkpoints that no file answered to are forgotten,
+    /// unless their device was not seen at all and may only be missing.
+    fn settle_in(&mut self, now: Nanos) {
+        if self.settled_in || self.directories.values().any(|directory| !directory.listed_once) {
+            return;
+        }
+        self.settled_in = true;
+        self.strays_until = now + self.limits.reconcile * 3;
+    }
+
+    /// Forgets the strays a while after the first full listing: nothing will answer to them any more.
+    pub(super) fn judge_strays(&mut self, now: Nanos) {
+        if !self.settled_in || self.strays.is_empty() || now < self.strays_until {
+            return;
+        }
+        let devices: Vec<u64> = self.by_file.keys().map(|file| file.dev).collect();
+        let (gone, kept) =
+            self.strays.drain(..).partition(|stray: &Checkpoint| devices.contains(&stray.file.dev));
+        self.strays = kept;
+        self.strays_until = Nanos(u64::MAX);
+        for checkpoint in gone {
+            self.ops.push_back(Op::ForgetStray { checkpoint });
+        }
+    }
+
+    /// The checkpoint of a file, if one was left: by identity, or, where the device number has changed
+    /// with a remount, by inode and birth time.
+    pub(super) fn take_stray(&mut self, file: FileId) -> Option<Checkpoint> {
+        let exact = self.strays.iter().position(|stray| stray.file == file);
+        let moved = || {
+            self.strays.iter().position(|stray| {
+                file.birth_ns != 0 && (stray.file.ino, stray.file.birth_ns) == (file.ino, file.birth_ns)
+            })
+        };
+        exact.or_else(moved).map(|at| self.strays.swap_remove(at))
+    }
+
+    fn item_named(&self, name: u64) -> Option<ItemId> {
+        let at = self.items.iter().position(|item| item.policy.name == name && !item.retired)?;
+        Some(ItemId(at as u32))
+    }
+
+    pub(super) fn next_generation(&mut self) -> GenerationId {
+        self.generations += 1;
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.seed.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.generations.to_le_bytes());
+        GenerationId(xxhash_rust::xxh3::xxh3_64(&bytes))
+    }
+}
+
+impl Checkpoint {
+    pub(super) fn mark(&self) -> Mark {
+        Mark { position: self.position, guard: self.guard, skipping: self.skipping }
+    }
+}

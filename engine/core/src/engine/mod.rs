@@ -1,0 +1,418 @@
+//! The engine: composes tails, framing, ledgers and the schedule behind `handle_*` and `poll_*`.
+//!
+//! It decides everything and does nothing: what to list, open, read, watch, send, save and forget
+//! comes out as values; results, hints and time go in. It never asks what time it is.
+//!
+//! `discovery` turns listings into sources and names, `opening` turns open files into verified
+//! sources, `reading` gives turns and frames what was read, `settling` moves batches to the sink and
+//! deliveries back, `ending` closes generations and finds their copies.
+
+mod counts;
+mod discovery;
+mod ending;
+mod opening;
+mod reading;
+mod settling;
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+
+pub use self::counts::{Counts, ItemCounts, SourceStatus};
+use self::ending::Ghost;
+pub use self::opening::{OpenFailure, Opened};
+pub use self::reading::ReadRequest;
+use crate::batch::Event;
+use crate::checkpoint::Checkpoint;
+use crate::chunk::ChunkPool;
+use crate::discover::RawPath;
+use crate::frame::FramePolicy;
+use crate::pace::Pace;
+use crate::plan::{ItemPolicy, Limits};
+use crate::position::{Nanos, Position};
+use crate::schedule::Schedule;
+use crate::source::{FileId, ItemId, SourceId};
+use crate::table::Table;
+use crate::tail::{Ending, State, Tail};
+
+/// What the driver is to do. Results come back through the `handle_*` named in each.
+#[derive(Debug)]
+pub enum Op {
+    /// List a directory: [`Engine::handle_listing`].
+    List {
+        /// Its path.
+        directory: RawPath,
+    },
+    /// Watch a directory for names that come and go: [`Engine::handle_directory_hint`].
+    Watch {
+        /// Its path.
+        directory: RawPath,
+    },
+    /// The directory is gone or no longer wanted.
+    Unwatch {
+        /// Its path.
+        directory: RawPath,
+    },
+    /// Open a file for reading: [`Engine::handle_opened`].
+    Open {
+        /// For whom.
+        source: SourceId,
+        /// Whose symlink policy holds.
+        item: ItemId,
+        /// Where.
+        path: RawPath,
+        /// The bytes before this position are wanted for the guard.
+        before: Position,
+    },
+    /// Arm a one-shot watch for modification: [`Engine::handle_modified`].
+    Arm {
+        /// Of which open file.
+        source: SourceId,
+    },
+    /// Close the descriptor.
+    Release {
+        /// Of which source.
+        source: SourceId,
+    },
+    /// The same open file has begun a new generation: hand the descriptor over.
+    Succeed {
+        /// Whose it was.
+        old: SourceId,
+        /// Whose it is.
+        new: SourceId,
+    },
+    /// Remember a checkpoint: [`Engine::handle_saved`] when it is on the disk for certain.
+    Save {
+        /// Whose.
+        source: SourceId,
+        /// What.
+        checkpoint: Checkpoint,
+    },
+    /// Forget the checkpoint of a source, for good.
+    Forget {
+        /// Whose.
+        source: SourceId,
+    },
+    /// Forget a checkpoint that no file answers to any more.
+    ForgetStray {
+        /// What was remembered.
+        checkpoint: Checkpoint,
+    },
+    /// Something that an operator should know.
+    Note(Note),
+}
+
+/// Events worth a log line. The driver adds words; the engine keeps the counts.
+#[derive(Debug)]
+pub enum Note {
+    /// A file is read from here on.
+    Found {
+        /// Its path.
+        path: RawPath,
+        /// Where reading begins.
+        position: Position,
+        /// Whether a checkpoint said so.
+        resumed: bool,
+    },
+    /// A file has another name now.
+    Renamed {
+        /// The name it had.
+        from: RawPath,
+        /// The name it has.
+        to: RawPath,
+    },
+    /// A generation is over.
+    Over {
+        /// Its path.
+        path: RawPath,
+        /// Why.
+        ending: Ending,
+        /// Bytes known to have been there that were never read.
+        lost_bytes: u64,
+    },
+    /// A file holds something else than what was read from it: it is read from the beginning.
+    Replaced {
+        /// Its path.
+        path: RawPath,
+        /// The position that was remembered.
+        position: Position,
+    },
+    /// A copy of a file that was then truncated goes on where the file ended.
+    Adopted {
+        /// The copy.
+        path: RawPath,
+        /// From where.
+        position: Position,
+    },
+    /// No more files can be followed: the limit is reached.
+    TooManyFiles {
+        /// The file that is left out for now.
+        path: RawPath,
+    },
+    /// A record was refused for good.
+    Refused {
+        /// The file.
+        path: RawPath,
+        /// Where in it.
+        position: Position,
+        /// Kafka's error code.
+        code: i32,
+    },
+    /// Batches were lost on the way; the file is read again from what is acknowledged.
+    Replayed {
+        /// The file.
+        path: RawPath,
+        /// From where.
+        position: Position,
+        /// Kafka's error code.
+        code: i32,
+    },
+}
+
+#[derive(Debug)]
+struct Item {
+    policy: ItemPolicy,
+    pace: Option<Pace>,
+    counts: ItemCounts,
+    /// The topic is not to be had: nothing of this item is read before.
+    away_until: Nanos,
+    /// No longer configured: its files are drained of what is in flight and left.
+    retired: bool,
+}
+
+#[derive(Debug, Default)]
+struct Directory {
+    names: BTreeMap<RawPath, SourceId>,
+    /// A root of the configuration: kept although it does not exist.
+    root: bool,
+    listing: bool,
+    dirty: bool,
+    listed_once: bool,
+    /// Not listed again before, so that a directory in constant change costs a bounded share.
+    rest_until: Nanos,
+    started_at: Nanos,
+}
+
+/// The whole agent without its world.
+#[derive(Debug)]
+pub struct Engine {
+    limits: Limits,
+    /// Seeds the names of generations.
+    seed: u64,
+    generations: u64,
+    items: Vec<Item>,
+    tails: Table<Tail>,
+    by_file: BTreeMap<FileId, SourceId>,
+    directories: BTreeMap<RawPath, Directory>,
+    /// The sources of each family, oldest first.
+    families: BTreeMap<u64, Vec<SourceId>>,
+    /// Checkpoints of the last process that no file has answered to yet.
+    strays: Vec<Checkpoint>,
+    /// Strays are judged when every directory has been listed once.
+    settled_in: bool,
+    strays_until: Nanos,
+    /// Generations that ended lately, for their copies.
+    ghosts: Vec<Ghost>,
+    /// Directories to list again.
+    dirty: Vec<RawPath>,
+    reconcile_at: Nanos,
+    pool: ChunkPool,
+    schedule: Schedule,
+    /// Sources whose batch the sink refused, in order.
+    held: VecDeque<SourceId>,
+    /// Sources that wait for a descriptor, in order.
+    opening: VecDeque<SourceId>,
+    open_count: usize,
+    /// Where the search for a descriptor to give up goes on.
+    evict_cursor: usize,
+    /// No file is opened before: the process has run out of descriptors.
+    open_again_at: Nanos,
+    unsaved: VecDeque<SourceId>,
+    ops: VecDeque<Op>,
+    batches: u64,
+    spare_events: Vec<Vec<Event>>,
+    counts: Counts,
+    reads_in_flight: usize,
+    draining: bool,
+}
+
+impl Engine {
+    /// An engine that knows no item and no file yet. `seed` differs from process to process and names
+    /// generations; `strays` is what the state remembered.
+    #[must_use]
+    pub fn new(limits: Limits, line_buffer_bytes_max: usize, seed: u64, strays: Vec<Checkpoint>) -> Engine {
+        // One chunk holds the longest line with its guard, or four ordinary reads.
+        let chunk_bytes = (line_buffer_bytes_max + 4096).max(4 * crate::plan::READ_BYTES_MAX);
+        Engine {
+            limits,
+            seed,
+            generations: 0,
+            items: Vec::new(),
+            tails: Table::new(),
+            by_file: BTreeMap::new(),
+            directories: BTreeMap::new(),
+            families: BTreeMap::new(),
+            strays,
+            settled_in: false,
+            strays_until: Nanos(0),
+            ghosts: Vec::new(),
+            dirty: Vec::new(),
+            reconcile_at: Nanos(0),
+            pool: ChunkPool::new(limits.chunks_bytes, chunk_bytes),
+            schedule: Schedule::default(),
+            held: VecDeque::new(),
+            opening: VecDeque::new(),
+            open_count: 0,
+            evict_cursor: 0,
+            open_again_at: Nanos(0),
+            unsaved: VecDeque::new(),
+            ops: VecDeque::new(),
+            batches: 0,
+            spare_events: Vec::new(),
+            counts: Counts::default(),
+            reads_in_flight: 0,
+            draining: false,
+        }
+    }
+
+    /// Adds a collection item; items are numbered in the order of their addition.
+    pub fn add_item(&mut self, policy: ItemPolicy) -> ItemId {
+        let id = ItemId(u32::try_from(self.items.len()).expect("items are configured by hand"));
+        let pace = policy.rate_limit.map(Pace::new);
+        self.items.push(Item {
+            policy,
+            pace,
+            counts: ItemCounts::default(),
+            away_until: Nanos(0),
+            retired: false,
+        });
+        id
+    }
+
+    /// Adds a directory where files of the items may be found.
+    pub fn add_root(&mut self, directory: RawPath) {
+        self.add_directory(directory, true);
+    }
+
+    /// The next operation for the driver.
+    pub fn poll_op(&mut self, now: Nanos) -> Option<Op> {
+        self.wake_due(now);
+        self.start_listings(now);
+        self.start_openings(now);
+        self.judge_strays(now);
+        self.ops.pop_front().or_else(|| self.next_save())
+    }
+
+    /// When to call again at the latest, if nothing else happens.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Nanos> {
+        let mut at = self.schedule.next_alarm().unwrap_or(Nanos(u64::MAX));
+        if !self.draining {
+            at = at.min(self.next_listing());
+            if !self.opening.is_empty() {
+                at = at.min(self.open_again_at);
+            }
+        }
+        (at.0 != u64::MAX).then_some(at)
+    }
+
+    /// Reads no more; what is in flight may still be delivered.
+    pub fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// Nothing is in flight: no read, no batch.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.reads_in_flight == 0
+            && self.held.is_empty()
+            && self.tails.iter().all(|(_, tail)| tail.ledger.is_settled())
+    }
+
+    /// Every file that is known was read and acknowledged to its end.
+    #[must_use]
+    pub fn is_caught_up(&self) -> bool {
+        self.settled_in && self.tails.iter().all(|(_, tail)| tail.is_drained())
+    }
+
+    /// Every directory was listed at least once.
+    #[must_use]
+    pub fn has_settled_in(&self) -> bool {
+        self.settled_in
+    }
+
+    /// Gives unused read buffers back to the allocator.
+    pub fn trim(&mut self) {
+        self.pool.trim(1);
+    }
+
+    fn wake_due(&mut self, now: Nanos) {
+        while let Some((at, id)) = self.schedule.due(now) {
+            let Some(tail) = self.tails.get_mut(id) else { continue };
+            match tail.state {
+                State::Resting { until } if until == at => self.make_ready(id),
+                State::Suspect { until, .. } if until == at => self.acquit(id, now),
+                State::Idle => self.wake_idle(id, now),
+                _ => {}
+            }
+        }
+    }
+
+    fn rest(&mut self, id: SourceId, until: Nanos) {
+        if let Some(tail) = self.tails.get_mut(id) {
+            tail.state = State::Resting { until };
+            self.schedule.wake_at(until, id);
+        }
+    }
+
+    /// Gives a source its turn: at once, behind its predecessor, or when it has a descriptor.
+    fn make_ready(&mut self, id: SourceId) {
+        let Some(tail) = self.tails.get(id) else { return };
+        if let Some(before) = tail.predecessor {
+            if let Some(look) = self.must_wait_for(before) {
+                self.set_state(id, State::Blocked { look });
+                if matches!(self.tails.get(before).map(|tail| &tail.state), Some(State::Idle)) {
+                    self.make_ready(before);
+                }
+                return;
+            }
+            if let Some(tail) = self.tails.get_mut(id) {
+                tail.predecessor = None;
+            }
+        }
+        let Some(tail) = self.tails.get_mut(id) else { return };
+        if tail.open {
+            tail.state = State::Ready;
+            self.schedule.queue(id);
+        } else {
+            tail.state = State::WantsOpen;
+            self.opening.push_back(id);
+        }
+    }
+
+    /// The look that must be exceeded before a successor of `before` may be read; `None`: no wait.
+    fn must_wait_for(&self, before: SourceId) -> Option<u32> {
+        let tail = self.tails.get(before)?;
+        match tail.state {
+            State::Ended => None,
+            // Unreadable: order yields to the other files' progress.
+            _ if tail.failures > 0 => None,
+            _ => Some(tail.looks),
+        }
+    }
+
+    fn set_state(&mut self, id: SourceId, state: State) {
+        if let Some(tail) = self.tails.get_mut(id) {
+            tail.state = state;
+        }
+    }
+
+    fn policy(&self, item: ItemId) -> &ItemPolicy {
+        &self.items[item.0 as usize].policy
+    }
+
+    fn frame_policy(&self, tail: &Tail) -> &FramePolicy {
+        &self.policy(tail.origin.item).frame
+    }
+}

@@ -1,0 +1,187 @@
+//! Descriptors: who gets one, and whether what was opened is what was expected.
+
+use alloc::vec::Vec;
+
+use super::{Engine, Note, Op};
+use crate::ledger::{Ledger, Mark};
+use crate::position::{Nanos, Position};
+use crate::source::{FINGERPRINT_BYTES_MAX, FileId, Fingerprint, Guard, SourceId};
+use crate::tail::{State, Tail};
+
+/// What the shell found when it opened a file.
+#[derive(Debug)]
+pub struct Opened {
+    /// Identity from the descriptor.
+    pub file: FileId,
+    /// Size in bytes.
+    pub size: u64,
+    /// The first bytes, at most [`FINGERPRINT_BYTES_MAX`].
+    pub head: Vec<u8>,
+    /// The bytes before the position that was asked for, at most the guard's length.
+    pub before: Vec<u8>,
+}
+
+/// Why a file could not be opened.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub enum OpenFailure {
+    /// No file has this name any more.
+    Vanished,
+    /// The process or the system has no descriptor left.
+    Descriptors,
+    /// Anything else: permission, a FIFO, an I/O error. Tried again with a growing pause.
+    Other,
+}
+
+/// After running out of descriptors, no file is opened for this long.
+const DESCRIPTORS_PAUSE_NANOS: u64 = 1_000_000_000;
+
+impl Engine {
+    /// Hands out descriptors, first come first served; idle files give theirs up when none is left.
+    pub(super) fn start_openings(&mut self, now: Nanos) {
+        if self.draining || now < self.open_again_at {
+            return;
+        }
+        while let Some(&id) = self.opening.front() {
+            let wanted = self.tails.get(id).is_some_and(|tail| matches!(tail.state, State::WantsOpen));
+            if !wanted {
+                self.opening.pop_front();
+                continue;
+            }
+            if self.open_count >= self.limits.open_files && !self.evict() {
+                return;
+            }
+            self.opening.pop_front();
+            let tail = self.tails.get_mut(id).expect("wanted");
+            let Some(path) = tail.names.first().cloned() else {
+                self.end(id, crate::tail::Ending::Gone, now);
+                continue;
+            };
+            tail.state = State::Opening;
+            let (item, before) = (tail.origin.item, tail.framed.position);
+            self.open_count += 1;
+            self.ops.push_back(Op::Open { source: id, item, path, before });
+        }
+    }
+
+    /// Takes the descriptor of a file that is at its end and can be found again by name.
+    fn evict(&mut self) -> bool {
+        let count = self.tails.slots();
+        for step in 0..count {
+            let index = (self.evict_cursor + step) % count;
+            let Some(id) = self.tails.at(index) else { continue };
+            let tail = self.tails.get(id).expect("just found");
+            let resting = matches!(tail.state, State::Idle | State::Resting { .. });
+            if resting && tail.open && !tail.names.is_empty() {
+                self.evict_cursor = index + 1;
+                self.release(id);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Gives up the descriptor of a source, if it has one.
+    pub(super) fn release(&mut self, id: SourceId) {
+        let Some(tail) = self.tails.get_mut(id) else { return };
+        if tail.open {
+            tail.open = false;
+            self.open_count -= 1;
+            self.ops.push_back(Op::Release { source: id });
+        }
+    }
+
+    /// A file was opened: the driver has the descriptor under the name of `id`.
+    pub fn handle_opened(&mut self, id: SourceId, opened: Opened, now: Nanos) {
+        let Some(tail) = self.tails.get_mut(id).filter(|tail| matches!(tail.state, State::Opening)) else {
+            self.open_count -= 1;
+            self.ops.push_back(Op::Release { source: id });
+            return;
+        };
+        tail.open = true;
+        if opened.file != tail.file {
+            // The name belongs to another file by now; the next listing will say which.
+            let pause = tail.back_off();
+            let name = tail.names.first().cloned();
+            self.release(id);
+            self.rest(id, now + pause);
+            if let Some(name) = name {
+                self.mark_dirty(directory_of(&name));
+            }
+            return;
+        }
+        if tail.starts_at_end {
+            tail.start_at_end(&opened.before);
+        }
+        // The guard is checked by every read; what was skipped over is checked here.
+        if !tail.fingerprint.admits(&opened.head) {
+            self.begin_again(id, now);
+            return;
+        }
+        tail.size = tail.size.max(Position(opened.size));
+        tail.failures = 0;
+        if tail.head.is_empty() && opened.head.len() > tail.fingerprint.len as usize {
+            tail.fingerprint = Fingerprint::of(&opened.head);
+            tail.head = if opened.head.len() < FINGERPRINT_BYTES_MAX { opened.head } else { Vec::new() };
+        }
+        if !core::mem::replace(&mut tail.introduced, true) {
+            self.introduce(id);
+        }
+        self.make_ready(id);
+    }
+
+    /// A file could not be opened.
+    pub fn handle_open_failed(&mut self, id: SourceId, failure: OpenFailure, now: Nanos) {
+        self.open_count -= 1;
+        let Some(tail) = self.tails.get_mut(id).filter(|tail| matches!(tail.state, State::Opening)) else {
+            return;
+        };
+        match failure {
+            OpenFailure::Descriptors => {
+                tail.state = State::WantsOpen;
+                self.opening.push_front(id);
+                self.open_again_at = Nanos(now.0 + DESCRIPTORS_PAUSE_NANOS);
+            }
+            OpenFailure::Vanished | OpenFailure::Other => {
+                let pause = tail.back_off();
+                let name = tail.names.first().cloned();
+                self.rest(id, now + pause);
+                self.release_successor(id);
+                if let (OpenFailure::Vanished, Some(name)) = (failure, name) {
+                    self.mark_dirty(directory_of(&name));
+                }
+            }
+        }
+    }
+
+    /// Says that a file is read from now on, and has its checkpoint written.
+    pub(super) fn introduce(&mut self, id: SourceId) {
+        let Some(tail) = self.tails.get(id) else { return };
+        let Some(path) = tail.names.first().cloned() else { return };
+        let note = Note::Found { path, position: tail.framed.position, resumed: tail.resumed };
+        self.ops.push_back(Op::Note(note));
+        self.mark_unsaved(id);
+    }
+}
+
+impl Tail {
+    /// Begins behind the last byte of the file at first sight; a line that is cut there is skipped.
+    fn start_at_end(&mut self, before: &[u8]) {
+        self.starts_at_end = false;
+        let mark = Mark {
+            position: self.framed.position,
+            guard: Guard::before_end_of(before),
+            skipping: before.last().is_some_and(|&byte| byte != b'\n'),
+        };
+        self.framed = mark;
+        self.ledger = Ledger::new(mark);
+    }
+}
+
+/// The directory of a path.
+pub(super) fn directory_of(path: &[u8]) -> &[u8] {
+    match memchr::memrchr(b'/', path) {
+        Some(0) => b"/",
+        Some(at) => &path[..at],
+        None => b"",
+    }
+}

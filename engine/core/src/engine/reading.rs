@@ -1,0 +1,366 @@
+//! Turns, reads, and what becomes of what was read.
+
+use bytes::BytesMut;
+
+use super::{Engine, Op};
+use crate::batch::{Batch, BatchId};
+use crate::frame::{End, Limit};
+use crate::ledger::Mark;
+use crate::position::{Nanos, Position, Span};
+use crate::source::{Guard, SourceId};
+use crate::tail::{After, Ending, State, Tail};
+
+/// A read for the driver to submit; answered by [`Engine::handle_read`].
+#[derive(Debug)]
+pub struct ReadRequest {
+    /// Of which open file.
+    pub source: SourceId,
+    /// From where: the guard's bytes come first.
+    pub position: Position,
+    /// An empty buffer.
+    pub buffer: BytesMut,
+    /// Bytes to read at most.
+    pub want: usize,
+}
+
+/// Batches that the sink has refused and that wait: beyond this many, nothing more is read.
+const HELD_MAX: usize = 64;
+/// Events in one batch at most, so that no batch outgrows the sink's limit of messages.
+const BATCH_EVENTS_MAX: usize = 32 * 1024;
+/// A file is busy while bytes arrive at least this often: it is looked at again and again, without a
+/// watch, which would make an event for each write.
+const BUSY_NANOS: u64 = 8_000_000;
+/// Before looking again at an unfinished end, this much time for each of its bytes: a writer that adds
+/// single bytes to a long line must not have it fetched whole each time.
+const UNSETTLED_NANOS_PER_BYTE: u64 = 100;
+/// A file that cannot be watched is looked at this often.
+const UNWATCHED_NANOS: u64 = 250_000_000;
+
+impl Engine {
+    /// The next read, if there is one and memory for it.
+    pub fn poll_read(&mut self, now: Nanos) -> Option<ReadRequest> {
+        // Operations come first: a read may need the descriptor or the watch that one of them sets up.
+        if self.draining || self.held.len() >= HELD_MAX || !self.ops.is_empty() {
+            return None;
+        }
+        for _ in 0..self.schedule.ready_count() {
+            let id = self.schedule.next()?;
+            let Some(tail) = self.tails.get(id) else { continue };
+            if !matches!(tail.state, State::Ready) {
+                continue;
+            }
+            let item = &mut self.items[tail.origin.item.0 as usize];
+            let away = item.away_until;
+            let paced = item.pace.as_mut().map_or(Nanos(0), |pace| pace.ready_at(now));
+            if away.max(paced) > now {
+                self.rest(id, away.max(paced));
+                continue;
+            }
+            if self.is_throttled(tail) {
+                self.set_state(id, State::Throttled);
+                continue;
+            }
+            let guard = tail.framed.guard.len as usize;
+            let want = (guard + tail.want).min(self.pool.chunk_bytes());
+            let Some(buffer) = self.pool.lease(want) else {
+                self.schedule.requeue(id);
+                return None;
+            };
+            let tail = self.tails.get_mut(id).expect("found above");
+            tail.state = State::Reading;
+            tail.looks = tail.looks.wrapping_add(1);
+            self.reads_in_flight += 1;
+            let position = Position(tail.framed.position.0 - guard as u64);
+            return Some(ReadRequest { source: id, position, buffer, want });
+        }
+        None
+    }
+
+    /// Whether a source has its share of the budget in flight, or must wait for what is in flight.
+    pub(super) fn is_throttled(&self, tail: &Tail) -> bool {
+        let cautious = tail.framed.position < tail.cautious_until && !tail.ledger.is_settled();
+        let share = (self.limits.chunks_bytes / 2) as u64;
+        cautious || tail.ledger.is_lossy() || tail.ledger.in_flight_bytes() >= share
+    }
+
+    /// Takes a finished read: its buffer holds what was there, at most `want` bytes from `position`;
+    /// less means the end of the file. `wall_ms` becomes the record timestamp.
+    pub fn handle_read(&mut self, read: ReadRequest, now: Nanos, wall_ms: i64) {
+        let ReadRequest { source: id, position, buffer, want } = read;
+        self.reads_in_flight -= 1;
+        self.counts.reads += 1;
+        let Some(tail) = self.tails.get_mut(id).filter(|tail| matches!(tail.state, State::Reading)) else {
+            self.pool.settle(buffer, 0, 0);
+            return;
+        };
+        let guard = tail.framed.guard;
+        let guarded = guard.len as usize;
+        if position.plus(guarded) != tail.framed.position {
+            // The source was sent back to what is acknowledged while this read was under way.
+            self.pool.settle(buffer, 0, 0);
+            self.make_ready(id);
+            return;
+        }
+        if buffer.len() < guarded || !guard.admits(&buffer[..guarded]) {
+            self.pool.settle(buffer, 0, 0);
+            self.begin_again(id, now);
+            return;
+        }
+        let first = buffer.len() > guarded && !core::mem::replace(&mut tail.examined, true);
+        if first && self.is_copy(id, &buffer, now) {
+            self.pool.settle(buffer, 0, 0);
+            return;
+        }
+        self.frame_read(id, buffer, want, now, wall_ms);
+    }
+
+    /// The read of a file failed: the descriptor is given up, and the file is opened again later.
+    pub fn handle_read_failed(&mut self, read: ReadRequest, now: Nanos) {
+        let id = read.source;
+        self.reads_in_flight -= 1;
+        self.pool.settle(read.buffer, 0, 0);
+        let Some(tail) = self.tails.get_mut(id) else { return };
+        let back_off = tail.back_off();
+        self.release(id);
+        self.rest(id, now + back_off);
+        self.release_successor(id);
+    }
+
+    fn frame_read(&mut self, id: SourceId, buffer: BytesMut, want: usize, now: Nanos, wall_ms: i64) {
+        let mut events = self.spare_events.pop().unwrap_or_default();
+        let tail = self.tails.get_mut(id).expect("the caller found it");
+        let item = &mut self.items[tail.origin.item.0 as usize];
+        let policy = &item.policy.frame;
+        let guarded = tail.framed.guard.len as usize;
+        let data = &buffer[guarded..];
+        let seen = data.len();
+        let short = buffer.len() < want;
+        tail.extend_fingerprint(tail.framed.position, data);
+
+        let closing = tail.is_closing(now, item.policy.unlinked.grace);
+        let rested = policy.flush_after.is_some_and(|after| now >= tail.unsettled_at + after);
+        let end = if short {
+            // What has not changed since the last look may be finished by force; what has, may not.
+            if (closing || rested) && seen == tail.unsettled { End::Flush } else { End::More }
+        } else {
+            End::More
+        };
+        let cautious = tail.framed.position < tail.cautious_until;
+        let allowed = item.pace.as_mut().map_or(u32::MAX, |pace| pace.available(now));
+        let limit =
+            Limit { events_max: if cautious { 1 } else { BATCH_EVENTS_MAX }, lines_max: allowed.max(1) };
+        let framed = policy.frame(data, tail.framed.skipping, end, limit, &mut events);
+        let limited = events.len() >= limit.events_max || framed.lines >= limit.lines_max;
+
+        let span = Span::of(tail.framed.position, framed.settled);
+        let mark = Mark {
+            position: span.end,
+            guard: Guard::before_end_of(&buffer[..guarded + framed.settled]),
+            skipping: framed.skipping,
+        };
+        let lines = framed.lines + framed.dropped.filtered.lines + framed.dropped.long.lines;
+        if let Some(pace) = &mut item.pace {
+            pace.take(lines, now);
+        }
+        item.counts.lines_read += u64::from(lines);
+        item.counts.bytes_read += framed.settled as u64;
+        item.counts.add_dropped(framed.dropped);
+        self.counts.reread_bytes += tail.unsettled.min(seen) as u64;
+
+        let productive = seen > tail.unsettled;
+        self.counts.reads_productive += u64::from(productive);
+        let grown = Grown { short, seen, productive, closing, limited };
+        let before = core::mem::replace(&mut tail.framed, mark);
+        tail.failures = 0;
+        tail.size = if short {
+            mark.position.plus(seen - framed.settled)
+        } else {
+            tail.size.max(span.start.plus(seen))
+        };
+        let buffer_min = policy.buffer_bytes_min();
+        tail.plan_next(framed.settled, grown, buffer_min, self.limits.rest.as_nanos() as u64, now);
+
+        let bytes = self.pool.settle(buffer, guarded, framed.settled);
+        if framed.settled == 0 {
+            self.spare_events.push(events);
+            self.proceed(id, now);
+            return;
+        }
+        self.batches += 1;
+        let batch_id = BatchId(self.batches);
+        if events.is_empty() {
+            // Everything was filtered out or skipped: settled without a word to Kafka.
+            self.spare_events.push(events);
+            tail.ledger.sent(batch_id, span, mark);
+            self.settle_span(id, batch_id);
+            self.proceed(id, now);
+            return;
+        }
+        let origin = tail.origin.clone();
+        let lines = framed.lines;
+        item.counts.lines_in_flight += u64::from(lines);
+        let batch = Batch {
+            id: batch_id,
+            source: id,
+            origin,
+            span,
+            bytes,
+            events,
+            lines,
+            read_at: now,
+            read_at_ms: wall_ms,
+        };
+        tail.state = State::Held { batch, before };
+        self.held.push_back(id);
+    }
+
+    /// After a read is settled and its batch, if there was one, is with the sink: what next.
+    pub(super) fn proceed(&mut self, id: SourceId, now: Nanos) {
+        let Some(tail) = self.tails.get_mut(id) else { return };
+        tail.assert_chain();
+        match tail.after {
+            After::Turn => self.make_ready(id),
+            After::Rest { until } => {
+                self.rest(id, until);
+                self.release_successor(id);
+            }
+            After::AtEnd => {
+                self.at_end(id, now);
+                self.release_successor(id);
+            }
+        }
+    }
+
+    /// At the end of a file that is not busy: close it, or watch it and look once more, or idle.
+    fn at_end(&mut self, id: SourceId, now: Nanos) {
+        let grace = self.tails.get(id).map(|tail| self.policy(tail.origin.item).unlinked.grace);
+        let (Some(tail), Some(grace)) = (self.tails.get_mut(id), grace) else { return };
+        if tail.is_closing(now, grace) && tail.unsettled == 0 {
+            self.end(id, Ending::Unlinked, now);
+            return;
+        }
+        if tail.unwatched {
+            self.rest(id, Nanos(now.0 + UNWATCHED_NANOS));
+            return;
+        }
+        if !tail.armed && tail.open {
+            // Bytes that came before the watch was armed make no event: look once more.
+            tail.armed = true;
+            self.ops.push_back(Op::Arm { source: id });
+            self.make_ready(id);
+            return;
+        }
+        tail.state = State::Idle;
+        let flush = self.flush_at(id);
+        if let Some(at) = flush {
+            self.schedule.wake_at(at, id);
+        }
+        if let Some(at) = self.tails.get(id).and_then(|tail| tail.release_at(grace)) {
+            self.schedule.wake_at(at, id);
+        }
+    }
+
+    /// When an unfinished end is to be sent as it is.
+    fn flush_at(&self, id: SourceId) -> Option<Nanos> {
+        let tail = self.tails.get(id)?;
+        let after = self.frame_policy(tail).flush_after?;
+        (tail.unsettled > 0).then(|| tail.unsettled_at + after)
+    }
+
+    /// An alarm for an idle source: an unfinished end is to be flushed, or an unlinked file released.
+    pub(super) fn wake_idle(&mut self, id: SourceId, now: Nanos) {
+        let flush = self.flush_at(id).is_some_and(|at| at <= now);
+        let unlinked = self.tails.get(id).is_some_and(|tail| tail.unlinked_at.is_some());
+        if flush || unlinked {
+            self.make_ready(id);
+        }
+    }
+
+    /// inotify says that a file was written to, or its watch is gone.
+    pub fn handle_modified(&mut self, id: SourceId) {
+        let Some(tail) = self.tails.get_mut(id) else { return };
+        tail.armed = false;
+        if matches!(tail.state, State::Idle) {
+            self.make_ready(id);
+        }
+    }
+
+    /// The watch could not be armed: the file is looked at now and then instead.
+    pub fn handle_unwatched(&mut self, id: SourceId) {
+        if let Some(tail) = self.tails.get_mut(id) {
+            tail.unwatched = true;
+            tail.armed = false;
+        }
+    }
+
+    /// A source has been read to its end: its successor may follow, if it waited for this look.
+    pub(super) fn release_successor(&mut self, id: SourceId) {
+        let Some(tail) = self.tails.get(id) else { return };
+        let (looks, failed, next) = (tail.looks, tail.failures > 0, tail.successor);
+        let Some(next) = next else { return };
+        let Some(successor) = self.tails.get_mut(next) else { return };
+        let State::Blocked { look } = successor.state else { return };
+        if failed || looks.wrapping_sub(look) as i32 > 0 {
+            successor.predecessor = None;
+            self.make_ready(next);
+        }
+    }
+}
+
+/// What a read found out about its file.
+#[derive(Copy, Clone)]
+struct Grown {
+    /// The read ended at the end of the file.
+    short: bool,
+    /// Bytes from `framed` on that were seen.
+    seen: usize,
+    /// Some of them for the first time.
+    productive: bool,
+    /// The last look before the file is closed for good.
+    closing: bool,
+    /// Framing stopped at a limit: there is more in what was read.
+    limited: bool,
+}
+
+impl Tail {
+    fn plan_next(&mut self, settled: usize, grown: Grown, buffer_min: usize, rest: u64, now: Nanos) {
+        let unsettled = grown.seen - settled;
+        if grown.productive || settled > 0 {
+            self.unsettled_at = now;
+        }
+        let arrived_at = self.productive_at;
+        if grown.productive {
+            self.productive_at = now;
+        }
+        self.unsettled = unsettled;
+        self.after = if grown.limited {
+            After::Turn
+        } else if !grown.short {
+            if settled == 0 {
+                self.want = (self.want * 2).min(buffer_min.max(self.want));
+            } else {
+                self.adapt(grown.seen, self.want);
+            }
+            After::Turn
+        } else {
+            self.adapt(grown.seen, self.want);
+            let busy = now.0.saturating_sub(arrived_at.0) < BUSY_NANOS && !self.armed && !grown.closing;
+            let rest = rest.max(unsettled as u64 * UNSETTLED_NANOS_PER_BYTE);
+            if busy || (grown.productive && unsettled > 4096) {
+                After::Rest { until: Nanos(now.0 + rest) }
+            } else {
+                After::AtEnd
+            }
+        };
+    }
+
+    /// Unlinked, and nothing came for the grace time.
+    fn is_closing(&self, now: Nanos, grace: core::time::Duration) -> bool {
+        self.release_at(grace).is_some_and(|at| now >= at)
+    }
+
+    fn release_at(&self, grace: core::time::Duration) -> Option<Nanos> {
+        let unlinked_at = self.unlinked_at?;
+        Some(unlinked_at.max(self.productive_at) + grace)
+    }
+}

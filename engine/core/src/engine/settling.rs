@@ -1,0 +1,196 @@
+//! Batches to the sink, deliveries back, and what is worth remembering.
+
+use alloc::sync::Arc;
+
+use super::{Engine, Note, Op};
+use crate::batch::{Batch, BatchId, Delivery, Outcome, Sink, TrySend};
+use crate::checkpoint::Checkpoint;
+use crate::ledger::Mark;
+use crate::position::{Nanos, Position};
+use crate::source::SourceId;
+use crate::tail::State;
+
+/// How long an item is left alone whose topic is not to be had.
+const UNAVAILABLE_NANOS: u64 = 500_000_000;
+/// Event lists that are kept for use again.
+const SPARE_EVENTS_MAX: usize = 256;
+
+impl Engine {
+    /// Offers the sink all batches that wait, in order, until it is full.
+    pub fn offer<S: Sink>(&mut self, sink: &mut S, now: Nanos) {
+        while let Some(id) = self.held.pop_front() {
+            let Some(tail) = self.tails.get_mut(id) else { continue };
+            if !matches!(tail.state, State::Held { .. }) {
+                continue;
+            }
+            let State::Held { batch, before } = core::mem::replace(&mut tail.state, State::Ready) else {
+                continue;
+            };
+            let (batch_id, span, mark) = (batch.id, batch.span, tail.framed);
+            match sink.try_send(batch) {
+                TrySend::Sent => {
+                    tail.ledger.sent(batch_id, span, mark);
+                    self.counts.batches_sent += 1;
+                    self.proceed(id, now);
+                }
+                TrySend::Full(batch) => {
+                    tail.state = State::Held { batch, before };
+                    self.held.push_front(id);
+                    return;
+                }
+                TrySend::Unavailable(batch) => self.unread(id, batch, before, now),
+            }
+        }
+    }
+
+    /// The topic is not to be had: the batch is forgotten and will be read again.
+    fn unread(&mut self, id: SourceId, batch: Batch, before: Mark, now: Nanos) {
+        let until = Nanos(now.0 + UNAVAILABLE_NANOS);
+        let Some(tail) = self.tails.get_mut(id) else { return };
+        let item = &mut self.items[tail.origin.item.0 as usize];
+        item.away_until = until;
+        item.counts.lines_in_flight -= u64::from(batch.lines);
+        item.counts.lines_replayed += u64::from(batch.lines);
+        tail.framed = before;
+        tail.unsettled = 0;
+        self.recycle(batch);
+        self.rest(id, until);
+    }
+
+    fn recycle(&mut self, batch: Batch) {
+        let mut events = batch.events;
+        drop(batch.bytes);
+        if self.spare_events.len() < SPARE_EVENTS_MAX {
+            events.clear();
+            self.spare_events.push(events);
+        }
+    }
+
+    /// Takes a batch back from Kafka.
+    pub fn handle_delivery(&mut self, delivery: Delivery, now: Nanos) {
+        let Delivery { batch, outcome } = delivery;
+        let (id, batch_id, span, lines) = (batch.source, batch.id, batch.span, u64::from(batch.lines));
+        let single = batch.events.len() == 1;
+        let item = batch.origin.item.0 as usize;
+        self.recycle(batch);
+        let counts = &mut self.items[item].counts;
+        counts.lines_in_flight -= lines;
+        let Some(tail) = self.tails.get_mut(id) else { return };
+        match outcome {
+            Outcome::Acked => {
+                counts.lines_acked += lines;
+                counts.bytes_acked += span.bytes();
+                self.settle_span(id, batch_id);
+            }
+            Outcome::Refused { code } if single => {
+                counts.lines_refused += lines;
+                counts.bytes_refused += span.bytes();
+                let path = tail.names.first().cloned();
+                let path = path.unwrap_or_else(|| Arc::from(tail.origin.path.as_bytes()));
+                self.ops.push_back(Op::Note(Note::Refused { path, position: span.start, code }));
+                self.settle_span(id, batch_id);
+            }
+            Outcome::Refused { code } => {
+                counts.lines_replayed += lines;
+                tail.cautious_until = tail.cautious_until.max(span.end);
+                tail.lost_code = code;
+                tail.ledger.lost(batch_id);
+            }
+            Outcome::Lost { code } => {
+                counts.lines_replayed += lines;
+                self.counts.batches_lost += 1;
+                tail.lost_code = code;
+                tail.ledger.lost(batch_id);
+            }
+        }
+        self.after_delivery(id, now);
+    }
+
+    /// Takes a settled span into the ledger, and has the checkpoint saved if `acked` moved.
+    pub(super) fn settle_span(&mut self, id: SourceId, batch: BatchId) {
+        let Some(tail) = self.tails.get_mut(id) else { return };
+        if tail.ledger.delivered(batch).is_some() {
+            self.mark_unsaved(id);
+        }
+    }
+
+    fn after_delivery(&mut self, id: SourceId, now: Nanos) {
+        let Some(tail) = self.tails.get_mut(id) else { return };
+        if let Some(mark) = tail.ledger.rewind() {
+            self.read_again(id, mark, now);
+        }
+        let Some(tail) = self.tails.get(id) else { return };
+        match tail.state {
+            State::Ended => self.finish_if_settled(id, now),
+            State::Throttled if !self.is_throttled(tail) => self.make_ready(id),
+            _ => {}
+        }
+    }
+
+    /// Kafka has answered for everything that was in flight, and some of it is lost: the source goes
+    /// back to what is acknowledged.
+    fn read_again(&mut self, id: SourceId, mark: Mark, now: Nanos) {
+        let Some(tail) = self.tails.get_mut(id) else { return };
+        let pause = tail.back_off();
+        let ended = matches!(tail.state, State::Ended);
+        if ended {
+            return;
+        }
+        tail.framed = mark;
+        tail.unsettled = 0;
+        let path = tail.names.first().cloned();
+        let path = path.unwrap_or_else(|| Arc::from(tail.origin.path.as_bytes()));
+        let note = Note::Replayed { path, position: mark.position, code: tail.lost_code };
+        self.ops.push_back(Op::Note(note));
+        match &tail.state {
+            // The read under way is at the old position and will be discarded.
+            State::Reading | State::WantsOpen | State::Opening | State::Blocked { .. } => {}
+            State::Held { .. } => {
+                let State::Held { batch, .. } = core::mem::replace(&mut tail.state, State::Idle) else {
+                    return;
+                };
+                let counts = &mut self.items[batch.origin.item.0 as usize].counts;
+                counts.lines_in_flight -= u64::from(batch.lines);
+                counts.lines_replayed += u64::from(batch.lines);
+                self.recycle(batch);
+                self.rest(id, now + pause);
+            }
+            _ => self.rest(id, now + pause),
+        }
+    }
+
+    pub(super) fn mark_unsaved(&mut self, id: SourceId) {
+        let Some(tail) = self.tails.get_mut(id) else { return };
+        if !core::mem::replace(&mut tail.unsaved, true) {
+            self.unsaved.push_back(id);
+        }
+    }
+
+    /// The next checkpoint to save: one for each source whose `acked` moved since the last.
+    pub(super) fn next_save(&mut self) -> Option<Op> {
+        loop {
+            let source = self.unsaved.pop_front()?;
+            let Some(tail) = self.tails.get_mut(source) else { continue };
+            tail.unsaved = false;
+            let acked = tail.ledger.acked();
+            let checkpoint = Checkpoint {
+                generation: tail.origin.generation,
+                file: tail.file,
+                position: acked.position,
+                guard: acked.guard,
+                fingerprint: tail.fingerprint,
+                item: self.items[tail.origin.item.0 as usize].policy.name,
+                family: tail.origin.family,
+                skipping: acked.skipping,
+            };
+            return Some(Op::Save { source, checkpoint });
+        }
+    }
+
+    /// A saved position is on the disk for certain.
+    pub fn handle_durable(&mut self, id: SourceId, position: Position) {
+        if let Some(tail) = self.tails.get_mut(id) {
+            tail.durable = tail.durable.max(position.min(tail.ledger.acked().position));
+        }
+    }
+}

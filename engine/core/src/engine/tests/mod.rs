@@ -1,0 +1,4 @@
+//! The engine against a small world, told as scripts with exact endings.
+
+mod stories;
+mod world;

@@ -1,0 +1,315 @@
+//! What happens to files, and what must come of it. Each name begins with an id of the fault
+//! catalogue where it has one.
+
+use core::time::Duration;
+
+use expect_test::{Expect, expect};
+
+use super::world::{World, item_policy, limits};
+use crate::plan::{ItemPolicy, ReadFrom};
+
+fn check(script: &str, expected: Expect) {
+    World::new(item_policy(), limits()).check(script, expected);
+}
+
+fn check_with(change: impl FnOnce(&mut ItemPolicy), script: &str, expected: Expect) {
+    let mut item = item_policy();
+    change(&mut item);
+    World::new(item, limits()).check(script, expected);
+}
+
+#[test]
+fn lines_are_sent_and_acknowledged_positions_are_saved() {
+    check(
+        r#"append a "one\ntwo\nthr"; list; wait 30; append a "ee\n"; ack; wait 30; ack; positions; saved"#,
+        expect![[r#"
+            found /l/a at 0
+            send #1 /l/a[0,8) one|two
+            send #2 /l/a[8,14) three
+            /l/a 0<=14<=14<=14<=14<=14 at end
+            saved 14
+        "#]],
+    );
+}
+
+#[test]
+fn c09_a_line_written_in_pieces_is_sent_once_it_is_whole() {
+    check(
+        r#"append a "o"; list; wait 30; append a "n"; wait 30; append a "e"; wait 30; append a "\n"; wait 30"#,
+        expect![[r#"
+            found /l/a at 0
+            send #1 /l/a[0,4) one
+        "#]],
+    );
+}
+
+#[test]
+fn r02_a_chain_of_renames_while_stopped_is_resumed_oldest_first() {
+    check(
+        r#"append a "1\n2\n"; list; wait 30; ack; wait 30; append a "3\n"; wait 10; kill;
+           rename a a.1; append a "4\n"; wait 5; rename a.1 a.2; rename a a.1; append a "5\n"; wait 30; list; wait 30; ack; wait 60"#,
+        expect![[r#"
+            found /l/a at 0
+            send #1 /l/a[0,4) 1|2
+            send #2 /l/a[4,6) 3
+            kill
+            resume /l/a at 4
+            send #3 /l/a[4,6) 3
+            renamed /l/a /l/a.2
+            found /l/a.1 at 0
+            send #4 /l/a.1[0,2) 4
+            found /l/a at 0
+            send #5 /l/a[0,2) 5
+        "#]],
+    );
+}
+
+#[test]
+fn r03_a_file_renamed_out_of_the_glob_while_stopped_is_found_by_identity() {
+    check(
+        r#"append a "1\n"; list; wait 30; ack; kill; append a "2\n"; rename a a.out; append a "3\n"; wait 30; list; wait 60"#,
+        expect![[r#"
+            found /l/a at 0
+            send #1 /l/a[0,2) 1
+            kill
+            resume /l/a at 2
+            send #2 /l/a[2,4) 2
+            renamed /l/a /l/a.out
+            found /l/a at 0
+            send #3 /l/a[0,2) 3
+        "#]],
+    );
+}
+
+#[test]
+fn r05_a_late_ack_of_a_truncated_file_does_not_move_the_new_one() {
+    check(
+        r#"append a "one\n"; list; wait 30; truncate a; append a "two\n"; wait 30; ack #1; wait 30; positions"#,
+        expect![[r#"
+            found /l/a at 0
+            send #1 /l/a[0,4) one
+            replaced /l/a at 4
+            send #2 /l/a[0,4) two
+            /l/a 0<=0<=4<=4<=4<=4 at end
+        "#]],
+    );
+}
+
+#[test]
+fn r05_the_copy_of_copytruncate_is_not_sent_again() {
+    check(
+        r#"append a "one\n"; list; wait 30; ack; copy a a.1; list; wait 30; truncate a; wait 30; append a "two\n"; wait 30; ack; wait 60; positions"#,
+        expect![[r#"
+            found /l/a at 0
+            send #1 /l/a[0,4) one
+            found /l/a.1 at 0
+            replaced /l/a at 4
+            adopted /l/a.1 at 4
+            send #2 /l/a[0,4) two
+            /l/a.1 0<=4<=4<=4<=4<=4 at end
+            /l/a 0<=4<=4<=4<=4<=4 at end
+        "#]],
+    );
+}
+
+#[test]
+fn r06_what_was_written_between_the_last_read_and_the_truncation_is_read_from_the_copy() {
+    check(
+        r#"append a "one\n"; list; wait 30; full on; append a "late\n"; copy a a.1; truncate a; append a "two\n"; list; wait 30; ack; full off; wait 60; ack; wait 60; ack; wait 60"#,
+        expect![[r#"
+            found /l/a at 0
+            send #1 /l/a[0,4) one
+            send #2 /l/a[4,9) late
+            replaced /l/a at 9
+            found /l/a.1 at 0
+            send #3 /l/a[0,4) two
+            adopted /l/a.1 at 9
+        "#]],
+    );
+}
+
+#[test]
+fn r07_truncate_then_regrow_past_the_offset() {
+    check(
+        r#"append a "one\n"; list; wait 30; ack; truncate a; append a "two\nthree\n"; wait 30; ack; positions"#,
+        expect![[r#"
+            found /l/a at 0
+            send #1 /l/a[0,4) one
+            replaced /l/a at 4
+            send #2 /l/a[0,10) two|three
+            /l/a 0<=10<=10<=10<=10<=10 at end
+        "#]],
+    );
+}
+
+#[test]
+fn r10_two_files_that_begin_alike_are_both_read_in_full() {
+    check(
+        r#"append x.log "same\n"; append y.log "same\n"; append a.1 "same\n"; append a "same\n"; list; wait 30; ack; wait 20000; ack"#,
+        expect![[r#"
+            found /l/x.log at 0
+            send #1 /l/x.log[0,5) same
+            found /l/y.log at 0
+            found /l/a.1 at 0
+            send #2 /l/y.log[0,5) same
+            send #3 /l/a.1[0,5) same
+            found /l/a at 0
+            send #4 /l/a[0,5) same
+        "#]],
+    );
+}
+
+#[test]
+fn r11_a_reused_inode_is_a_new_file() {
+    check(
+        r#"append a "one\n"; list; wait 30; ack; unlink a; append b "x\n"; unlink b; append a "two\n"; list; wait 30; ack; wait 30"#,
+        expect![[r#"
+            found /l/a at 0
+            send #1 /l/a[0,4) one
+            found /l/a at 0
+            send #2 /l/a[0,4) two
+        "#]],
+    );
+}
+
+#[test]
+fn r13_a_deleted_file_is_read_to_its_end_and_then_released() {
+    check(
+        r#"append a "one\n"; list; wait 30; ack; append a "two\nrest"; unlink a; list; wait 30; ack; wait 30000; ack; wait 10; positions"#,
+        expect![[r#"
+            found /l/a at 0
+            send #1 /l/a[0,4) one
+            send #2 /l/a[4,8) two
+            send #3 /l/a[8,12) rest
+            over /l/a Unlinked lost 0
+        "#]],
+    );
+}
+
+#[test]
+fn r14_a_hard_link_is_read_once_and_goes_on_under_the_other_name() {
+    check(
+        r#"append a "one\n"; link a b; list; wait 30; ack; unlink a; list; wait 30; append b "two\n"; wait 30; ack; positions"#,
+        expect![[r#"
+            found /l/a at 0
+            send #1 /l/a[0,4) one
+            renamed /l/a /l/b
+            send #2 /l/a[4,8) two
+            /l/b 0<=8<=8<=8<=8<=8 at end
+        "#]],
+    );
+}
+
+#[test]
+fn k02_lost_batches_are_read_again_from_what_is_acknowledged() {
+    check(
+        r#"append a "1\n"; list; wait 30; append a "2\n"; wait 30; append a "3\n"; wait 30; ack #1; lose #2; ack #3; wait 500; ack; positions"#,
+        expect![[r#"
+            found /l/a at 0
+            send #1 /l/a[0,2) 1
+            send #2 /l/a[2,4) 2
+            send #3 /l/a[4,6) 3
+            replay /l/a from 2
+            send #4 /l/a[2,6) 2|3
+            /l/a 0<=6<=6<=6<=6<=6 at end
+        "#]],
+    );
+}
+
+#[test]
+fn k08_of_a_refused_batch_only_the_offending_record_is_dropped() {
+    check(
+        r#"append a "1\nbig\n3\n"; list; wait 30; refuse #1; wait 500; ack #2; wait 10; refuse #3; wait 10; ack; wait 10; positions"#,
+        expect![[r#"
+            found /l/a at 0
+            send #1 /l/a[0,8) 1|big|3
+            replay /l/a from 0
+            send #2 /l/a[0,2) 1
+            send #3 /l/a[2,6) big
+            refused /l/a at 2 code 10
+            send #4 /l/a[6,8) 3
+            /l/a 0<=8<=8<=8<=8<=8 at end
+        "#]],
+    );
+}
+
+#[test]
+fn k05_a_topic_that_is_not_to_be_had_keeps_nothing_in_memory() {
+    check(
+        r#"away on; append a "1\n"; list; wait 2000; positions; away off; wait 2000; ack; positions"#,
+        expect![[r#"
+            found /l/a at 0
+            /l/a 0<=0<=0<=0<=0<=2 resting
+            send #1 /l/a[0,2) 1
+            /l/a 0<=2<=2<=2<=2<=2 at end
+        "#]],
+    );
+}
+
+#[test]
+fn k21_a_full_queue_keeps_the_order() {
+    check(
+        r#"full on; append a "1\n"; append b "x\n"; list; wait 30; append a "2\n"; wait 30; full off; wait 30; ack; positions"#,
+        expect![[r#"
+            found /l/a at 0
+            found /l/b at 0
+            send #1 /l/a[0,2) 1
+            send #2 /l/b[0,2) x
+            send #3 /l/a[2,4) 2
+            /l/a 0<=4<=4<=4<=4<=4 at end
+            /l/b 0<=2<=2<=2<=2<=2 at end
+        "#]],
+    );
+}
+
+#[test]
+fn reading_from_the_end_skips_what_is_there_and_a_line_that_is_cut() {
+    check_with(
+        |item| item.read_from = ReadFrom::End,
+        r#"append a "old\nhal"; list; wait 30; append a "f\nnew\n"; wait 30; ack; append b "later\n"; list; wait 30; ack"#,
+        expect![[r#"
+            found /l/a at 7
+            send #1 /l/a[7,13) new
+            found /l/b at 0
+            send #2 /l/b[0,6) later
+        "#]],
+    );
+}
+
+#[test]
+fn an_unfinished_end_is_flushed_when_it_has_rested() {
+    check_with(
+        |item| item.frame.flush_after = Some(Duration::from_secs(1)),
+        r#"append a "one\ntw"; list; wait 900; append a "o"; wait 900; wait 200; ack; append a "three\n"; wait 30"#,
+        expect![[r#"
+            found /l/a at 0
+            send #1 /l/a[0,4) one
+            send #2 /l/a[4,7) two
+            send #3 /l/a[7,13) three
+        "#]],
+    );
+}
+
+#[test]
+fn f02_few_descriptors_serve_many_files() {
+    let mut few = limits();
+    few.open_files = 2;
+    World::new(item_policy(), few).check(
+        r#"append a "1\n"; append b "2\n"; append c "3\n"; append d "4\n"; list; wait 100; ack; append a "5\n"; wait 12000; ack; positions"#,
+        expect![[r#"
+            found /l/a at 0
+            send #1 /l/a[0,2) 1
+            found /l/b at 0
+            found /l/c at 0
+            send #2 /l/b[0,2) 2
+            send #3 /l/c[0,2) 3
+            found /l/d at 0
+            send #4 /l/d[0,2) 4
+            send #5 /l/a[2,4) 5
+            /l/a 0<=4<=4<=4<=4<=4 at end
+            /l/b 0<=2<=2<=2<=2<=2 at end
+            /l/c 0<=2<=2<=2<=2<=2 at end
+            /l/d 0<=2<=2<=2<=2<=2 at end
+        "#]],
+    );
+}

@@ -1,0 +1,376 @@
+//! A file system, a broker and a state of a few lines each, driven by a script.
+//!
+//! `run` lets the engine do all it can at the present time; time passes only with `wait`. After each
+//! step the chain of positions is asserted by the engine itself.
+
+use alloc::borrow::ToOwned;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt::Write;
+use core::time::Duration;
+
+use expect_test::Expect;
+
+use crate::batch::{Batch, Delivery, Outcome, Sink, TrySend};
+use crate::checkpoint::Checkpoint;
+use crate::discover::{Entry, Listing};
+use crate::engine::{Engine, Note, Op, OpenFailure, Opened};
+use crate::frame::{CarriageReturn, EventUnit, FramePolicy, LongLine};
+use crate::plan::{ItemPolicy, Limits, ReadFrom, UnlinkedHold};
+use crate::position::Nanos;
+use crate::source::{FileId, GenerationId, ItemId, SourceId};
+
+pub(super) fn frame_policy() -> FramePolicy {
+    FramePolicy {
+        line_bytes_max: 100,
+        on_long_line: LongLine::Truncate,
+        carriage_return: CarriageReturn::Keep,
+        multiline_start: None,
+        flush_after: None,
+        unit: EventUnit::Line,
+        include_lines: None,
+        exclude_lines: None,
+    }
+}
+
+pub(super) fn item_policy() -> ItemPolicy {
+    ItemPolicy {
+        name: 7,
+        frame: frame_policy(),
+        read_from: ReadFrom::Beginning,
+        seen_before: false,
+        rate_limit: None,
+        ignore_older: None,
+        unlinked: UnlinkedHold { grace: Duration::from_secs(5), undrained_max: None },
+    }
+}
+
+pub(super) fn limits() -> Limits {
+    Limits {
+        chunks_bytes: 8 << 20,
+        open_files: 100,
+        sources: 1000,
+        rest: Duration::from_millis(2),
+        reconcile: Duration::from_secs(10),
+    }
+}
+
+#[derive(Default)]
+struct Broker {
+    pending: Vec<Batch>,
+    done: VecDeque<Delivery>,
+    full: bool,
+    away: bool,
+    log: String,
+    names: Vec<u64>,
+}
+
+impl Sink for Broker {
+    fn try_send(&mut self, batch: Batch) -> TrySend {
+        if self.away {
+            return TrySend::Unavailable(batch);
+        }
+        if self.full {
+            return TrySend::Full(batch);
+        }
+        let text: Vec<String> = batch
+            .events
+            .iter()
+            .map(|event| String::from_utf8_lossy(batch.event(*event)).into_owned())
+            .collect();
+        self.names.push(batch.id.0);
+        writeln!(
+            self.log,
+            "send #{} {}{:?} {}",
+            self.names.len(),
+            batch.origin.path,
+            batch.span,
+            text.join("|").escape_debug()
+        )
+        .unwrap();
+        self.pending.push(batch);
+        TrySend::Sent
+    }
+
+    fn poll_delivery(&mut self) -> Option<Delivery> {
+        self.done.pop_front()
+    }
+}
+
+struct File {
+    id: FileId,
+    content: Vec<u8>,
+    modified_ns: i64,
+}
+
+pub(super) struct World {
+    engine: Engine,
+    item: ItemPolicy,
+    limits: Limits,
+    files: BTreeMap<u64, File>,
+    names: BTreeMap<Vec<u8>, u64>,
+    open: BTreeMap<SourceId, u64>,
+    saved: BTreeMap<SourceId, Checkpoint>,
+    broker: Broker,
+    now: Nanos,
+    births: u64,
+}
+
+impl World {
+    pub(super) fn new(item: ItemPolicy, limits: Limits) -> World {
+        let engine = World::engine(&item, limits, Vec::new());
+        World {
+            engine,
+            item,
+            limits,
+            files: BTreeMap::new(),
+            names: BTreeMap::new(),
+            open: BTreeMap::new(),
+            saved: BTreeMap::new(),
+            broker: Broker::default(),
+            now: Nanos(1_000_000_000),
+            births: 0,
+        }
+    }
+
+    fn engine(item: &ItemPolicy, limits: Limits, strays: Vec<Checkpoint>) -> Engine {
+        let mut engine = Engine::new(limits, item.frame.buffer_bytes_min(), strays.len() as u64, strays);
+        engine.add_item(item.clone());
+        engine.add_root(Arc::from(&b"/l"[..]));
+        engine
+    }
+
+    pub(super) fn check(mut self, script: &str, expected: Expect) {
+        for command in script.split(';').map(str::trim).filter(|command| !command.is_empty()) {
+            self.step(command);
+        }
+        expected.assert_eq(&self.broker.log);
+    }
+
+    fn step(&mut self, command: &str) {
+        let (verb, rest) = command.split_once(' ').unwrap_or((command, ""));
+        let (first, second) = rest.split_once(' ').unwrap_or((rest, ""));
+        let path = format!("/l/{first}").into_bytes();
+        match verb {
+            "append" | "create" => {
+                let text = second.trim_matches('"').replace("\\n", "\n").replace("\\r", "\r");
+                let ino = *self.names.entry(path).or_insert_with(|| {
+                    self.births += 1;
+                    // Inode numbers are handed out again and again; the birth time tells apart.
+                    let ino = self.births;
+                    let id = FileId { dev: 1, ino: 1 + ino % 2, birth_ns: ino as i64 };
+                    self.files.insert(ino, File { id, content: Vec::new(), modified_ns: 0 });
+                    ino
+                });
+                let file = self.files.get_mut(&ino).unwrap();
+                file.content.extend_from_slice(text.as_bytes());
+                file.modified_ns = self.now.0 as i64;
+                self.hint(ino);
+            }
+            "truncate" => {
+                let ino = self.names[&path];
+                self.files.get_mut(&ino).unwrap().content.clear();
+                self.hint(ino);
+            }
+            "rename" => {
+                let ino = self.names.remove(&path).unwrap();
+                self.names.insert(format!("/l/{second}").into_bytes(), ino);
+            }
+            "link" | "copy" => {
+                let ino = self.names[&path];
+                let to = format!("/l/{second}");
+                if verb == "link" {
+                    self.names.insert(to.into_bytes(), ino);
+                } else {
+                    let content = String::from_utf8(self.files[&ino].content.clone()).unwrap();
+                    self.step(&format!("append {second} {}", content.replace('\n', "\\n")));
+                }
+            }
+            "unlink" => drop(self.names.remove(&path)),
+            "ack" | "lose" | "refuse" => {
+                let outcome = match verb {
+                    "ack" => Outcome::Acked,
+                    "lose" => Outcome::Lost { code: -1 },
+                    _ => Outcome::Refused { code: 10 },
+                };
+                self.deliver(first, outcome);
+            }
+            "full" => self.broker.full = first == "on",
+            "away" => self.broker.away = first == "on",
+            "wait" => {
+                let wait = Duration::from_millis(first.parse().unwrap());
+                let until = self.now + wait;
+                while let Some(at) = self.engine.poll_timeout().filter(|&at| at <= until) {
+                    self.now = self.now.max(at);
+                    self.run();
+                }
+                self.now = until;
+            }
+            "list" => self.engine.handle_directory_hint(b"/l"),
+            "positions" => self.positions(),
+            "saved" => {
+                for checkpoint in self.saved.values() {
+                    writeln!(self.broker.log, "saved {:?}", checkpoint.position).unwrap();
+                }
+            }
+            "kill" => {
+                let strays = self.saved.values().copied().collect();
+                self.engine = World::engine(&self.item, self.limits, strays);
+                self.open.clear();
+                self.saved.clear();
+                self.broker.pending.clear();
+                self.broker.log.push_str("kill\n");
+            }
+            other => panic!("no such step: {other}"),
+        }
+        self.run();
+    }
+
+    fn hint(&mut self, ino: u64) {
+        let sources: Vec<SourceId> =
+            self.open.iter().filter(|(_, open)| **open == ino).map(|(id, _)| *id).collect();
+        for id in sources {
+            self.engine.handle_modified(id);
+        }
+    }
+
+    fn deliver(&mut self, which: &str, outcome: Outcome) {
+        let wanted = which.trim_start_matches('#').parse::<usize>().ok();
+        let names = self.broker.names.clone();
+        let pending = core::mem::take(&mut self.broker.pending);
+        for batch in pending {
+            let number = names.iter().position(|&id| id == batch.id.0).unwrap() + 1;
+            if wanted.is_none_or(|wanted| wanted == number) {
+                self.broker.done.push_back(Delivery { batch, outcome });
+            } else {
+                self.broker.pending.push(batch);
+            }
+        }
+    }
+
+    fn positions(&mut self) {
+        for status in self.engine.statuses() {
+            let [durable, acked, produced, framed, read, size] = status.positions;
+            let path = status.path.map_or("-".to_owned(), |path| String::from_utf8_lossy(&path).into_owned());
+            writeln!(
+                self.broker.log,
+                "{path} {durable:?}<={acked:?}<={produced:?}<={framed:?}<={read:?}<={size:?} {}",
+                status.state
+            )
+            .unwrap();
+        }
+    }
+
+    fn run(&mut self) {
+        for round in 0.. {
+            assert!(round < 100_000, "the engine does not come to rest");
+            let mut busy = false;
+            while let Some(op) = self.engine.poll_op(self.now) {
+                busy = true;
+                self.operate(op);
+            }
+            while let Some(delivery) = self.broker.poll_delivery() {
+                busy = true;
+                self.engine.handle_delivery(delivery, self.now);
+            }
+            self.engine.offer(&mut self.broker, self.now);
+            while let Some(mut read) = self.engine.poll_read(self.now) {
+                busy = true;
+                let content = &self.files[&self.open[&read.source]].content;
+                let from = (read.position.0 as usize).min(content.len());
+                let upto = content.len().min(from + read.want);
+                read.buffer.extend_from_slice(&content[from..upto]);
+                self.engine.handle_read(read, self.now, 0);
+                self.engine.offer(&mut self.broker, self.now);
+            }
+            if !busy {
+                return;
+            }
+        }
+    }
+
+    fn operate(&mut self, op: Op) {
+        match op {
+            Op::List { directory } => {
+                let entries = self.names.iter().map(|(name, ino)| {
+                    let file = &self.files[ino];
+                    Entry {
+                        path: Arc::from(&name[..]),
+                        item: (!name.ends_with(b".out")).then_some(ItemId(0)),
+                        file: file.id,
+                        size: file.content.len() as u64,
+                        modified_ns: file.modified_ns,
+                    }
+                });
+                let listing = Listing { directory, entries: entries.collect(), complete: true };
+                self.engine.handle_listing(listing, Vec::new(), self.now, self.now.0 as i64);
+            }
+            Op::Open { source, path, before, .. } => match self.names.get(&path[..]) {
+                None => self.engine.handle_open_failed(source, OpenFailure::Vanished, self.now),
+                Some(ino) => {
+                    let file = &self.files[ino];
+                    let before = (before.0 as usize).min(file.content.len());
+                    let opened = Opened {
+                        file: file.id,
+                        size: file.content.len() as u64,
+                        head: file.content[..file.content.len().min(1024)].to_vec(),
+                        before: file.content[before.saturating_sub(32)..before].to_vec(),
+                    };
+                    self.open.insert(source, *ino);
+                    self.engine.handle_opened(source, opened, self.now);
+                }
+            },
+            Op::Release { source } => drop(self.open.remove(&source)),
+            Op::Succeed { old, new } => {
+                let ino = self.open.remove(&old).unwrap();
+                self.open.insert(new, ino);
+            }
+            Op::Save { source, checkpoint } => drop(self.saved.insert(source, checkpoint)),
+            Op::Forget { source } => drop(self.saved.remove(&source)),
+            Op::ForgetStray { checkpoint } => {
+                writeln!(self.broker.log, "forget stray {:?}", checkpoint.position).unwrap();
+            }
+            Op::Note(note) => self.note(&note),
+            Op::Watch { .. } | Op::Unwatch { .. } | Op::Arm { .. } => {}
+        }
+    }
+
+    fn note(&mut self, note: &Note) {
+        let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
+        let log = &mut self.broker.log;
+        match note {
+            Note::Found { path, position, resumed: true } => {
+                writeln!(log, "resume {} at {position:?}", text(path))
+            }
+            Note::Found { path, position, resumed: false } => {
+                writeln!(log, "found {} at {position:?}", text(path))
+            }
+            Note::Renamed { from, to } => writeln!(log, "renamed {} {}", text(from), text(to)),
+            Note::Over { path, ending, lost_bytes } => {
+                writeln!(log, "over {} {ending:?} lost {lost_bytes}", text(path))
+            }
+            Note::Replaced { path, position } => writeln!(log, "replaced {} at {position:?}", text(path)),
+            Note::Adopted { path, position } => writeln!(log, "adopted {} at {position:?}", text(path)),
+            Note::TooManyFiles { path } => writeln!(log, "too many files: {}", text(path)),
+            Note::Refused { path, position, code } => {
+                writeln!(log, "refused {} at {position:?} code {code}", text(path))
+            }
+            Note::Replayed { path, position, .. } => {
+                writeln!(log, "replay {} from {position:?}", text(path))
+            }
+        }
+        .unwrap();
+    }
+}
+
+/// A generation's name does not matter to any story.
+#[test]
+fn generations_are_told_apart() {
+    let mut engine = Engine::new(limits(), 100, 1, Vec::new());
+    engine.add_item(item_policy());
+    assert_ne!(GenerationId(0), GenerationId(1));
+    assert!(engine.poll_timeout().is_some());
+}

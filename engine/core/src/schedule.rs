@@ -1,0 +1,79 @@
+//! Who is served next: a queue of sources that wait for a turn, and times at which others wake.
+//!
+//! A turn is one read of at most [`crate::plan::READ_BYTES_MAX`] bytes, so a round-robin queue is
+//! fair by bytes: a file that writes 500 MB/s gets one turn for each turn of a quiet one.
+
+use alloc::collections::{BinaryHeap, VecDeque};
+use core::cmp::Reverse;
+
+use crate::position::Nanos;
+use crate::source::SourceId;
+
+/// The queue and the alarm clock. Neither allocates once it has grown to the number of sources.
+/// Entries may be stale: the engine compares them with the state of the source.
+#[derive(Debug, Default)]
+pub(crate) struct Schedule {
+    ready: VecDeque<SourceId>,
+    alarms: BinaryHeap<Reverse<(Nanos, SourceId)>>,
+}
+
+impl Schedule {
+    pub(crate) fn queue(&mut self, id: SourceId) {
+        self.ready.push_back(id);
+    }
+
+    /// Puts a source back whose turn could not be used.
+    pub(crate) fn requeue(&mut self, id: SourceId) {
+        self.ready.push_front(id);
+    }
+
+    pub(crate) fn next(&mut self) -> Option<SourceId> {
+        self.ready.pop_front()
+    }
+
+    pub(crate) fn wake_at(&mut self, at: Nanos, id: SourceId) {
+        self.alarms.push(Reverse((at, id)));
+    }
+
+    /// An alarm that is due.
+    pub(crate) fn due(&mut self, now: Nanos) -> Option<(Nanos, SourceId)> {
+        let Reverse((at, _)) = *self.alarms.peek()?;
+        if at > now {
+            return None;
+        }
+        self.alarms.pop().map(|Reverse(alarm)| alarm)
+    }
+
+    pub(crate) fn next_alarm(&self) -> Option<Nanos> {
+        self.alarms.peek().map(|Reverse((at, _))| *at)
+    }
+
+    pub(crate) fn ready_count(&self) -> usize {
+        self.ready.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(index: u32) -> SourceId {
+        SourceId { index, epoch: 0 }
+    }
+
+    #[test]
+    fn turns_go_round_and_alarms_come_in_order_of_time() {
+        let mut schedule = Schedule::default();
+        schedule.queue(id(1));
+        schedule.queue(id(2));
+        assert_eq!(schedule.next(), Some(id(1)));
+        schedule.requeue(id(1));
+        assert_eq!(schedule.next(), Some(id(1)));
+        schedule.wake_at(Nanos(30), id(3));
+        schedule.wake_at(Nanos(10), id(4));
+        assert_eq!(schedule.due(Nanos(5)), None);
+        assert_eq!(schedule.next_alarm(), Some(Nanos(10)));
+        assert_eq!(schedule.due(Nanos(20)), Some((Nanos(10), id(4))));
+        assert_eq!(schedule.due(Nanos(20)), None);
+    }
+}

@@ -1,0 +1,286 @@
+//! One source: a generation of a file, how far it was read, and what it is waiting for.
+//!
+//! A tail holds no bytes. What a read did not settle is read again, so ten thousand files with an
+//! unfinished line cost nothing, and a rewritten file can never be glued to what was there before.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::batch::Batch;
+use crate::discover::RawPath;
+use crate::ledger::{Ledger, Mark};
+use crate::plan::{READ_BYTES_MAX, READ_BYTES_MIN};
+use crate::position::{Nanos, Position};
+use crate::source::{FINGERPRINT_BYTES_MAX, FileId, Fingerprint, Origin, SourceId};
+
+/// What a source is waiting for.
+#[derive(Debug)]
+pub(crate) enum State {
+    /// For a hint: everything is read, or the file is ignored. It may have a descriptor.
+    Idle,
+    /// For a descriptor to become free.
+    WantsOpen,
+    /// For the file system.
+    Opening,
+    /// For its predecessor, from whose next look at its end on this one may be read.
+    Blocked {
+        /// The predecessor's count of looks when the waiting began.
+        look: u32,
+    },
+    /// For a decision: it begins like the file `of` that may be about to be truncated.
+    Suspect {
+        /// The file whose copy it may be.
+        of: SourceId,
+        /// When it is taken for a file of its own.
+        until: Nanos,
+    },
+    /// For its turn.
+    Ready,
+    /// For a read. At most one per file, so bytes arrive in order.
+    Reading,
+    /// For time to pass: at its end while busy, out of rate, or after a failure.
+    Resting {
+        /// When it is ready again.
+        until: Nanos,
+    },
+    /// For the sink to take its batch.
+    Held {
+        /// What waits.
+        batch: Batch,
+        /// `framed` as it was before, to go back to when the sink cannot take it at all.
+        before: Mark,
+    },
+    /// For a delivery of its own: it has its share of the budget in flight.
+    Throttled,
+    /// The generation is over: only deliveries are awaited.
+    Ended,
+}
+
+/// What follows when the present read is settled.
+#[derive(Copy, Clone, Debug)]
+pub(crate) enum After {
+    /// There is more: another turn.
+    Turn,
+    /// At the end of a busy file: look again soon.
+    Rest {
+        /// When.
+        until: Nanos,
+    },
+    /// At the end.
+    AtEnd,
+}
+
+/// Why a generation is over.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub enum Ending {
+    /// The file is shorter than what was read, or holds something else there.
+    Truncated,
+    /// No name is left and everything is read.
+    Unlinked,
+    /// No name is left, and what was not read can no longer be.
+    Gone,
+}
+
+/// A source and everything the engine knows of it.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    pub(crate) origin: Arc<Origin>,
+    pub(crate) file: FileId,
+    /// All names under which the file is listed; empty when it is unlinked.
+    pub(crate) names: Vec<RawPath>,
+    pub(crate) state: State,
+    pub(crate) after: After,
+    /// The driver holds a descriptor.
+    pub(crate) open: bool,
+    /// A modify watch is armed, as far as is known.
+    pub(crate) armed: bool,
+    /// No watch can be armed: look now and then.
+    pub(crate) unwatched: bool,
+    /// `framed`, with its guard: where the next read begins.
+    pub(crate) framed: Mark,
+    /// Bytes seen behind `framed` that are not settled.
+    pub(crate) unsettled: usize,
+    /// The largest size seen.
+    pub(crate) size: Position,
+    /// How many bytes the next read asks for, beside the guard.
+    pub(crate) want: usize,
+    pub(crate) ledger: Ledger,
+    pub(crate) fingerprint: Fingerprint,
+    /// The first bytes, while the fingerprint still grows.
+    pub(crate) head: Vec<u8>,
+    /// What of this generation is on the disk for certain.
+    pub(crate) durable: Position,
+    /// The checkpoint waits to be saved.
+    pub(crate) unsaved: bool,
+    /// Must be read to its end before this one.
+    pub(crate) predecessor: Option<SourceId>,
+    /// Waits for this one.
+    pub(crate) successor: Option<SourceId>,
+    /// Reads submitted so far.
+    pub(crate) looks: u32,
+    /// When bytes last arrived.
+    pub(crate) productive_at: Nanos,
+    /// When the unsettled end last changed; a flush is due some time after.
+    pub(crate) unsettled_at: Nanos,
+    /// When the last name went.
+    pub(crate) unlinked_at: Option<Nanos>,
+    /// After a refusal events are sent one by one up to here.
+    pub(crate) cautious_until: Position,
+    /// Failures in a row, for the back-off.
+    pub(crate) failures: u32,
+    /// A checkpoint said where to begin.
+    pub(crate) resumed: bool,
+    /// Its first opening was told.
+    pub(crate) introduced: bool,
+    /// Its first bytes were compared with those of its family; see the engine's `ending`.
+    pub(crate) examined: bool,
+    /// Why a batch was lost.
+    pub(crate) lost_code: i32,
+    /// `framed` is the end of the file at first sight: skip a line that is not whole.
+    pub(crate) starts_at_end: bool,
+    /// The settled state of the ledger is to be followed by this ending.
+    pub(crate) ending: Option<Ending>,
+    /// Copies that wait for the end of this generation.
+    pub(crate) suspects: Vec<SourceId>,
+}
+
+impl Tail {
+    pub(crate) fn new(origin: Arc<Origin>, file: FileId, name: RawPath, start: Mark, now: Nanos) -> Tail {
+        Tail {
+            origin,
+            file,
+            names: alloc::vec![name],
+            state: State::Idle,
+            after: After::Turn,
+            open: false,
+            armed: false,
+            unwatched: false,
+            framed: start,
+            unsettled: 0,
+            size: start.position,
+            want: READ_BYTES_MIN,
+            ledger: Ledger::new(start),
+            fingerprint: Fingerprint::default(),
+            head: Vec::new(),
+            durable: Position::ZERO,
+            unsaved: false,
+            predecessor: None,
+            successor: None,
+            looks: 0,
+            productive_at: Nanos(0),
+            unsettled_at: now,
+            unlinked_at: None,
+            cautious_until: Position::ZERO,
+            failures: 0,
+            resumed: false,
+            introduced: false,
+            examined: false,
+            lost_code: 0,
+            starts_at_end: false,
+            ending: None,
+            suspects: Vec::new(),
+        }
+    }
+
+    /// `read`: how far bytes were seen.
+    pub(crate) fn read(&self) -> Position {
+        self.framed.position.plus(self.unsettled)
+    }
+
+    /// Bytes that are known to be there and not yet acknowledged.
+    pub(crate) fn lag_bytes(&self) -> u64 {
+        self.size.since(self.ledger.acked().position)
+    }
+
+    /// Everything is read and acknowledged.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.ledger.is_settled() && self.read() >= self.size
+    }
+
+    /// Asserts the chain of positions. A broken chain is a bug, and restarting from `durable` is safe.
+    pub(crate) fn assert_chain(&self) {
+        let acked = self.ledger.acked().position;
+        assert!(
+            self.durable <= acked && acked <= self.framed.position && self.read() <= self.size,
+            "positions of {}: durable {:?} acked {:?} framed {:?} read {:?} size {:?}",
+            self.origin.path,
+            self.durable,
+            acked,
+            self.framed.position,
+            self.read(),
+            self.size,
+        );
+    }
+
+    /// Lets the fingerprint grow with bytes that were read at `position`.
+    pub(crate) fn extend_fingerprint(&mut self, position: Position, data: &[u8]) {
+        let have = self.head.len();
+        if have >= FINGERPRINT_BYTES_MAX || self.fingerprint.len as usize >= FINGERPRINT_BYTES_MAX {
+            return;
+        }
+        let from = usize::try_from((have as u64).saturating_sub(position.0)).unwrap_or(usize::MAX);
+        if position.0 > have as u64 || from >= data.len() {
+            return;
+        }
+        let upto = data.len().min(from + FINGERPRINT_BYTES_MAX - have);
+        self.head.extend_from_slice(&data[from..upto]);
+        self.fingerprint = Fingerprint::of(&self.head);
+        if self.head.len() >= FINGERPRINT_BYTES_MAX {
+            self.head = Vec::new();
+        }
+    }
+
+    /// The size of the next read follows what the last one brought.
+    pub(crate) fn adapt(&mut self, got: usize, asked: usize) {
+        self.want = if got >= asked {
+            (asked * 4).clamp(READ_BYTES_MIN, READ_BYTES_MAX)
+        } else {
+            (got * 2).next_power_of_two().clamp(READ_BYTES_MIN, READ_BYTES_MAX)
+        };
+    }
+
+    /// How long to stay away after the `failures`-th failure in a row: 100 ms doubling to 30 s.
+    pub(crate) fn back_off(&mut self) -> Duration {
+        self.failures = (self.failures + 1).min(10);
+        Duration::from_millis((50u64 << self.failures).min(30_000))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::{GenerationId, ItemId};
+
+    fn tail() -> Tail {
+        let origin = Origin { item: ItemId(0), generation: GenerationId(1), path: "/l/a".into(), family: 0 };
+        Tail::new(Arc::new(origin), FileId::default(), Arc::from(&b"/l/a"[..]), Mark::default(), Nanos(0))
+    }
+
+    #[test]
+    fn the_fingerprint_grows_with_contiguous_bytes_up_to_its_bound() {
+        let mut tail = tail();
+        tail.extend_fingerprint(Position(0), b"one\n");
+        tail.extend_fingerprint(Position(2), b"e\ntwo\n");
+        assert_eq!(tail.fingerprint, Fingerprint::of(b"one\ntwo\n"));
+        tail.extend_fingerprint(Position(100), b"far away");
+        assert_eq!(tail.fingerprint.len, 8);
+        tail.extend_fingerprint(Position(8), &[b'x'; 5000]);
+        assert_eq!(tail.fingerprint.len as usize, FINGERPRINT_BYTES_MAX);
+        assert!(tail.head.is_empty());
+        tail.extend_fingerprint(Position(0), b"other");
+        assert_eq!(tail.fingerprint.len as usize, FINGERPRINT_BYTES_MAX);
+    }
+
+    #[test]
+    fn reads_grow_with_what_they_bring_and_shrink_again() {
+        let mut tail = tail();
+        tail.adapt(READ_BYTES_MIN, READ_BYTES_MIN);
+        assert_eq!(tail.want, READ_BYTES_MIN * 4);
+        tail.adapt(tail.want, tail.want);
+        tail.adapt(tail.want, tail.want);
+        assert_eq!(tail.want, READ_BYTES_MAX);
+        tail.adapt(10, READ_BYTES_MAX);
+        assert_eq!(tail.want, READ_BYTES_MIN);
+    }
+}
