@@ -80,6 +80,8 @@ pub enum Ending {
     Unlinked,
     /// No name is left, and what was not read can no longer be.
     Gone,
+    /// Its item is no longer configured.
+    Retired,
 }
 
 /// A source and everything the engine knows of it.

@@ -27,8 +27,8 @@ impl Engine {
     }
 
     /// Events were lost: everything is looked at again.
-    pub fn handle_overflow(&mut self, now: Nanos) {
-        self.reconcile_at = now;
+    pub fn handle_overflow(&mut self) {
+        self.reconcile_at = Nanos(0);
         let armed: Vec<SourceId> =
             self.tails.iter().filter(|(_, tail)| tail.armed).map(|(id, _)| id).collect();
         for id in armed {
@@ -70,6 +70,8 @@ impl Engine {
             entry.dirty = false;
             entry.listing = true;
             entry.started_at = now;
+            // Armed anew each time: the directory may have been replaced by another of its name.
+            self.ops.push_back(Op::Watch { directory: path.clone() });
             self.ops.push_back(Op::List { directory: path.clone() });
             false
         });
@@ -138,7 +140,6 @@ impl Engine {
         let entry = self.directories.entry(path.clone()).or_default();
         entry.root |= root;
         if !known {
-            self.ops.push_back(Op::Watch { directory: path.clone() });
             self.mark_dirty(&path);
         }
     }

@@ -107,9 +107,13 @@ impl Engine {
         let (item, family) = (tail.origin.item, tail.origin.family);
         let (ending, fingerprint) = (tail.ending, tail.fingerprint);
         let suspects = core::mem::take(&mut tail.suspects);
+        if ending == Some(Ending::Retired) {
+            self.park(id);
+        } else {
+            self.ops.push_back(Op::Forget { source: id });
+        }
         self.tails.remove(id);
         self.leave_family(family, id);
-        self.ops.push_back(Op::Forget { source: id });
         let adopted = suspects.into_iter().find(|&suspect| self.adopt(suspect, acked));
         if ending == Some(Ending::Truncated) && adopted.is_none() {
             self.items[item.0 as usize].counts.bytes_gone += lost;

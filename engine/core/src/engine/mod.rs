@@ -5,11 +5,12 @@
 //!
 //! `discovery` turns listings into sources and names, `opening` turns open files into verified
 //! sources, `reading` gives turns and frames what was read, `settling` moves batches to the sink and
-//! deliveries back, `ending` closes generations and finds their copies.
+//! deliveries back, `ending` closes generations and finds their copies, `items` come and go.
 
 mod counts;
 mod discovery;
 mod ending;
+mod items;
 mod opening;
 mod reading;
 mod settling;
@@ -97,6 +98,13 @@ pub enum Op {
     /// Forget a checkpoint that no file answers to any more.
     ForgetStray {
         /// What was remembered.
+        checkpoint: Checkpoint,
+    },
+    /// The item of a source is gone: its checkpoint is kept, but is nobody's.
+    Park {
+        /// Whose it was.
+        source: SourceId,
+        /// What is remembered.
         checkpoint: Checkpoint,
     },
     /// Something that an operator should know.
@@ -274,25 +282,6 @@ impl Engine {
             reads_in_flight: 0,
             draining: false,
         }
-    }
-
-    /// Adds a collection item; items are numbered in the order of their addition.
-    pub fn add_item(&mut self, policy: ItemPolicy) -> ItemId {
-        let id = ItemId(u32::try_from(self.items.len()).expect("items are configured by hand"));
-        let pace = policy.rate_limit.map(Pace::new);
-        self.items.push(Item {
-            policy,
-            pace,
-            counts: ItemCounts::default(),
-            away_until: Nanos(0),
-            retired: false,
-        });
-        id
-    }
-
-    /// Adds a directory where files of the items may be found.
-    pub fn add_root(&mut self, directory: RawPath) {
-        self.add_directory(directory, true);
     }
 
     /// The next operation for the driver.

@@ -47,14 +47,19 @@ impl Engine {
     fn unread(&mut self, id: SourceId, batch: Batch, before: Mark, now: Nanos) {
         let until = Nanos(now.0 + UNAVAILABLE_NANOS);
         let Some(tail) = self.tails.get_mut(id) else { return };
-        let item = &mut self.items[tail.origin.item.0 as usize];
-        item.away_until = until;
-        item.counts.lines_in_flight -= u64::from(batch.lines);
-        item.counts.lines_replayed += u64::from(batch.lines);
+        self.items[tail.origin.item.0 as usize].away_until = until;
         tail.framed = before;
         tail.unsettled = 0;
-        self.recycle(batch);
+        self.give_up(batch);
         self.rest(id, until);
+    }
+
+    /// A batch that was never sent is forgotten; its lines will be read again.
+    pub(super) fn give_up(&mut self, batch: Batch) {
+        let counts = &mut self.items[batch.origin.item.0 as usize].counts;
+        counts.lines_in_flight -= u64::from(batch.lines);
+        counts.lines_replayed += u64::from(batch.lines);
+        self.recycle(batch);
     }
 
     fn recycle(&mut self, batch: Batch) {
@@ -149,10 +154,7 @@ impl Engine {
                 let State::Held { batch, .. } = core::mem::replace(&mut tail.state, State::Idle) else {
                     return;
                 };
-                let counts = &mut self.items[batch.origin.item.0 as usize].counts;
-                counts.lines_in_flight -= u64::from(batch.lines);
-                counts.lines_replayed += u64::from(batch.lines);
-                self.recycle(batch);
+                self.give_up(batch);
                 self.rest(id, now + pause);
             }
             _ => self.rest(id, now + pause),
@@ -166,23 +168,29 @@ impl Engine {
         }
     }
 
+    /// What is to be remembered of a source now.
+    pub(super) fn checkpoint(&self, source: SourceId) -> Option<Checkpoint> {
+        let tail = self.tails.get(source)?;
+        let acked = tail.ledger.acked();
+        Some(Checkpoint {
+            generation: tail.origin.generation,
+            file: tail.file,
+            position: acked.position,
+            guard: acked.guard,
+            fingerprint: tail.fingerprint,
+            item: self.items[tail.origin.item.0 as usize].policy.name,
+            family: tail.origin.family,
+            skipping: acked.skipping,
+        })
+    }
+
     /// The next checkpoint to save: one for each source whose `acked` moved since the last.
     pub(super) fn next_save(&mut self) -> Option<Op> {
         loop {
             let source = self.unsaved.pop_front()?;
             let Some(tail) = self.tails.get_mut(source) else { continue };
             tail.unsaved = false;
-            let acked = tail.ledger.acked();
-            let checkpoint = Checkpoint {
-                generation: tail.origin.generation,
-                file: tail.file,
-                position: acked.position,
-                guard: acked.guard,
-                fingerprint: tail.fingerprint,
-                item: self.items[tail.origin.item.0 as usize].policy.name,
-                family: tail.origin.family,
-                skipping: acked.skipping,
-            };
+            let Some(checkpoint) = self.checkpoint(source) else { continue };
             return Some(Op::Save { source, checkpoint });
         }
     }

@@ -329,6 +329,7 @@ impl World {
                 self.open.insert(new, ino);
             }
             Op::Save { source, checkpoint } => drop(self.saved.insert(source, checkpoint)),
+            Op::Park { .. } => {}
             Op::Forget { source } => drop(self.saved.remove(&source)),
             Op::ForgetStray { checkpoint } => {
                 writeln!(self.broker.log, "forget stray {:?}", checkpoint.position).unwrap();

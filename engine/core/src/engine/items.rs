@@ -1,0 +1,99 @@
+//! Items that come, change and go while the agent runs.
+
+use super::{Engine, Item, ItemCounts, Op};
+use crate::discover::RawPath;
+use crate::pace::Pace;
+use crate::plan::ItemPolicy;
+use crate::position::Nanos;
+use crate::source::{ItemId, SourceId};
+use crate::tail::{Ending, State};
+
+impl Engine {
+    /// Adds a collection item; items are numbered in the order of their addition.
+    pub fn add_item(&mut self, policy: ItemPolicy) -> ItemId {
+        let id = ItemId(u32::try_from(self.items.len()).expect("items are configured by hand"));
+        let pace = policy.rate_limit.map(Pace::new);
+        self.items.push(Item {
+            policy,
+            pace,
+            counts: ItemCounts::default(),
+            away_until: Nanos(0),
+            retired: false,
+        });
+        id
+    }
+
+    /// Gives an item another policy, which holds from the next read on, or takes it up again.
+    pub fn change_item(&mut self, id: ItemId, policy: ItemPolicy) {
+        let item = &mut self.items[id.0 as usize];
+        item.pace = policy.rate_limit.map(Pace::new);
+        item.policy = policy;
+        item.retired = false;
+    }
+
+    /// Lets go of all files of an item. What is in flight is awaited, and positions are kept, so that
+    /// the item can come back.
+    pub fn retire_item(&mut self, id: ItemId, now: Nanos) {
+        self.items[id.0 as usize].retired = true;
+        let tails = self.tails.iter().filter(|(_, tail)| tail.origin.item == id);
+        let sources: alloc::vec::Vec<SourceId> = tails.map(|(source, _)| source).collect();
+        for source in sources {
+            self.let_go(source, now);
+        }
+    }
+
+    fn let_go(&mut self, id: SourceId, now: Nanos) {
+        let Some(tail) = self.tails.get_mut(id) else { return };
+        let state = core::mem::replace(&mut tail.state, State::Ended);
+        if matches!(state, State::Ended) {
+            return;
+        }
+        tail.ending = Some(Ending::Retired);
+        let (names, file) = (core::mem::take(&mut tail.names), tail.file);
+        let successor = tail.successor.take();
+        if let State::Held { batch, .. } = state {
+            self.give_up(batch);
+        }
+        self.release(id);
+        self.by_file.remove(&file);
+        for name in names {
+            let directory = super::opening::directory_of(&name);
+            if let Some(directory) = self.directories.get_mut(directory) {
+                directory.names.remove(&name);
+            }
+        }
+        if let Some(next) = successor {
+            self.unblock(next);
+        }
+        self.finish_if_settled(id, now);
+    }
+
+    /// Directories where files of the items may be found; those that are new are listed at once.
+    pub fn add_root(&mut self, directory: RawPath) {
+        self.add_directory(directory, true);
+    }
+
+    /// Patterns have changed: every directory is looked at again.
+    pub fn list_all(&mut self) {
+        self.reconcile_at = Nanos(0);
+    }
+
+    /// The descriptor of a source could not be handed over: the file is opened again.
+    pub fn handle_descriptor_lost(&mut self, id: SourceId, now: Nanos) {
+        let Some(tail) = self.tails.get_mut(id) else { return };
+        if tail.open {
+            tail.open = false;
+            self.open_count -= 1;
+            let pause = tail.back_off();
+            if !matches!(tail.state, State::Ended) {
+                self.rest(id, now + pause);
+            }
+        }
+    }
+
+    pub(super) fn park(&mut self, source: SourceId) {
+        let Some(checkpoint) = self.checkpoint(source) else { return };
+        self.strays.push(checkpoint);
+        self.ops.push_back(Op::Park { source, checkpoint });
+    }
+}
