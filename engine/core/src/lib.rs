@@ -21,5 +21,6 @@ pub mod checkpoint;
 pub mod chunk;
 pub mod discover;
 pub mod frame;
+pub mod ledger;
 pub mod position;
 pub mod source;
