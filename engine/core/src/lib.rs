@@ -22,5 +22,6 @@ pub mod chunk;
 pub mod discover;
 pub mod frame;
 pub mod ledger;
+pub mod pace;
 pub mod position;
 pub mod source;
