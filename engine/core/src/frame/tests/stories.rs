@@ -130,11 +130,8 @@ fn a_long_multiline_event_is_cut_and_the_next_is_intact() {
 
 #[test]
 fn chunks_join_whole_lines_and_do_not_wait_to_be_full() {
-    let policy = FramePolicy {
-        unit: EventUnit::Chunk { bytes_max: 10 },
-        exclude_lines: set("^debug"),
-        ..lines_of(20)
-    };
+    let policy =
+        FramePolicy { unit: EventUnit::Chunk { bytes_max: 7 }, exclude_lines: set("^debug"), ..lines_of(20) };
     let reads = ["one\ntwo\nthree\n", "a line of eighteen\nfour\ndebug x\nfive\nsi", "x\n", "seven"];
     check(
         &policy,
