@@ -24,6 +24,8 @@ pub struct UnlinkedHold {
     pub grace: Duration,
     /// Give up an undrained file after this time, counting what is lost; `None`: never.
     pub undrained_max: Option<Duration>,
+    /// Give it up when more than this many bytes of it are not read; `None`: never.
+    pub undrained_bytes_max: Option<u64>,
 }
 
 /// One collection item, as far as reading is concerned.
@@ -41,6 +43,8 @@ pub struct ItemPolicy {
     pub rate_limit: Option<NonZeroU32>,
     /// Files not modified for longer than this are left alone until they grow.
     pub ignore_older: Option<Duration>,
+    /// The descriptor of a file without news is given up after this time; `None`: when another needs it.
+    pub close_after: Option<Duration>,
     /// What happens to deleted files.
     pub unlinked: UnlinkedHold,
 }

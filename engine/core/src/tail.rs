@@ -123,6 +123,8 @@ pub(crate) struct Tail {
     pub(crate) looks: u32,
     /// When bytes last arrived.
     pub(crate) productive_at: Nanos,
+    /// When it came to its end, without a wish of its own to look again.
+    pub(crate) idle_since: Nanos,
     /// When the unsettled end last changed; a flush is due some time after.
     pub(crate) unsettled_at: Nanos,
     /// When the last name went.
@@ -171,6 +173,7 @@ impl Tail {
             successor: None,
             looks: 0,
             productive_at: Nanos(0),
+            idle_since: now,
             unsettled_at: now,
             unlinked_at: None,
             cautious_until: Position::ZERO,

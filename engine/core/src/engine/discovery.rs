@@ -59,7 +59,7 @@ impl Engine {
             for path in all {
                 self.mark_dirty(&path);
             }
-            self.wake_nameless();
+            self.look_at_nameless(now);
         }
         let mut waiting = core::mem::take(&mut self.dirty);
         waiting.retain(|path| {
@@ -86,13 +86,26 @@ impl Engine {
         dirty.min().unwrap_or(self.reconcile_at).min(self.reconcile_at)
     }
 
-    /// Files without a name are in no listing: they are looked at with each reconcile.
-    fn wake_nameless(&mut self) {
-        let nameless = self.tails.iter().filter(|(_, tail)| tail.names.is_empty() && tail.open);
-        let idle = nameless.filter(|(_, tail)| matches!(tail.state, State::Idle));
-        let ids: Vec<SourceId> = idle.map(|(id, _)| id).collect();
+    /// Files without a name are in no listing: with each reconcile they are looked at, and those that
+    /// have been held undrained for too long are given up.
+    fn look_at_nameless(&mut self, now: Nanos) {
+        let nameless = self.tails.iter().filter(|(_, tail)| tail.names.is_empty());
+        let ids: Vec<SourceId> = nameless.map(|(id, _)| id).collect();
         for id in ids {
-            self.make_ready(id);
+            let Some(tail) = self.tails.get(id) else { continue };
+            let busy = matches!(tail.state, State::Reading | State::Held { .. } | State::Ended);
+            let hold = self.policy(tail.origin.item).unlinked;
+            let undrained = tail.size.since(tail.framed.position);
+            let overdue = match (tail.unlinked_at, hold.undrained_max) {
+                (Some(at), Some(max)) => now >= at + max,
+                _ => false,
+            };
+            let oversize = hold.undrained_bytes_max.is_some_and(|max| undrained > max);
+            if !busy && undrained > 0 && (overdue || oversize) {
+                self.end(id, Ending::Gone, now);
+            } else if matches!(tail.state, State::Idle) && tail.open {
+                self.make_ready(id);
+            }
         }
     }
 

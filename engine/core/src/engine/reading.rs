@@ -251,11 +251,9 @@ impl Engine {
             return;
         }
         tail.state = State::Idle;
-        let flush = self.flush_at(id);
-        if let Some(at) = flush {
-            self.schedule.wake_at(at, id);
-        }
-        if let Some(at) = self.tails.get(id).and_then(|tail| tail.release_at(grace)) {
+        tail.idle_since = now;
+        let release_at = tail.release_at(grace);
+        for at in [release_at, self.flush_at(id), self.close_at(id)].into_iter().flatten() {
             self.schedule.wake_at(at, id);
         }
     }
@@ -267,12 +265,20 @@ impl Engine {
         (tail.unsettled > 0).then(|| tail.unsettled_at + after)
     }
 
+    /// When the descriptor of an idle file is to be given up.
+    fn close_at(&self, id: SourceId) -> Option<Nanos> {
+        let tail = self.tails.get(id).filter(|tail| tail.open && !tail.names.is_empty())?;
+        Some(tail.idle_since + self.policy(tail.origin.item).close_after?)
+    }
+
     /// An alarm for an idle source: an unfinished end is to be flushed, or an unlinked file released.
     pub(super) fn wake_idle(&mut self, id: SourceId, now: Nanos) {
         let flush = self.flush_at(id).is_some_and(|at| at <= now);
         let unlinked = self.tails.get(id).is_some_and(|tail| tail.unlinked_at.is_some());
         if flush || unlinked {
             self.make_ready(id);
+        } else if self.close_at(id).is_some_and(|at| at <= now) {
+            self.release(id);
         }
     }
 

@@ -44,7 +44,12 @@ pub(super) fn item_policy() -> ItemPolicy {
         seen_before: false,
         rate_limit: None,
         ignore_older: None,
-        unlinked: UnlinkedHold { grace: Duration::from_secs(5), undrained_max: None },
+        close_after: None,
+        unlinked: UnlinkedHold {
+            grace: Duration::from_secs(5),
+            undrained_max: None,
+            undrained_bytes_max: None,
+        },
     }
 }
 
