@@ -1,5 +1,7 @@
 //! One suite for both implementations of [`Reads`].
 
+#![allow(clippy::unwrap_used, reason = "a story that cannot go on ends here")]
+
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
