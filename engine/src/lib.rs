@@ -3,11 +3,13 @@
 //! `driver` moves between the core and the world and holds no policy; `io`, `kafka`, `state`, `watch`
 //! and `fs` know the core's types and never each other.
 
+pub mod args;
 pub mod bell;
 pub mod config;
 pub mod fs;
 pub mod io;
 pub mod kafka;
+pub mod logging;
 pub mod metrics;
 pub mod state;
 pub mod watch;
