@@ -6,8 +6,10 @@
 pub mod bell;
 pub mod config;
 pub mod fs;
+pub mod http;
 pub mod io;
 pub mod kafka;
 pub mod metrics;
 pub mod state;
+pub mod status;
 pub mod watch;
