@@ -1,6 +1,8 @@
 //! The state store on a simulated disk: kills and power cuts after every operation, full disks, failed
 //! syncs, and what a start finds.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where its expectation does")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
