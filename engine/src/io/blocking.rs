@@ -230,5 +230,5 @@ fn read_once(fd: &OwnedFd, read: Read) -> ReadDone {
             }
         }
     };
-    ReadDone { source, position, buffer, result }
+    ReadDone { source, position, want, buffer, result }
 }

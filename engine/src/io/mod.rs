@@ -36,6 +36,8 @@ pub struct ReadDone {
     pub source: SourceId,
     /// From where.
     pub position: Position,
+    /// How many bytes were wanted: fewer came at the end of the file.
+    pub want: usize,
     /// The buffer, its length the number of bytes read (0 at or past the end of the file).
     pub buffer: BytesMut,
     /// What the kernel said; the buffer is empty when it is an error.
@@ -72,7 +74,7 @@ impl Read {
             None => rustix::io::Errno::BADF,
         };
         self.buffer.clear();
-        let Read { source, position, buffer, .. } = self;
-        Err(ReadDone { source, position, buffer, result: Err(error.into()) })
+        let Read { source, position, want, buffer } = self;
+        Err(ReadDone { source, position, want, buffer, result: Err(error.into()) })
     }
 }

@@ -230,13 +230,13 @@ async fn read_once(file: &File, read: Read) -> ReadDone {
     let want = want.min(buffer.capacity());
     if want == 0 {
         // An empty slice is refused by the ring's buffers, and there is nothing to ask the kernel for.
-        return ReadDone { source, position, buffer, result: Ok(()) };
+        return ReadDone { source, position, want, buffer, result: Ok(()) };
     }
     loop {
         let (outcome, slice) = file.read_at(buffer.slice(..want), position.0).await;
         buffer = slice.into_inner();
         if !matches!(&outcome, Err(error) if error.kind() == io::ErrorKind::Interrupted) {
-            return ReadDone { source, position, buffer, result: outcome.map(drop) };
+            return ReadDone { source, position, want, buffer, result: outcome.map(drop) };
         }
     }
 }

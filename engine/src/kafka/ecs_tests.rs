@@ -27,6 +27,7 @@ fn batch(lines: &[&[u8]]) -> Batch {
         lines: events.len() as u32,
         bytes: Bytes::from(bytes),
         events,
+        read_at: logdrive_core::position::Nanos(0),
         read_at_ms: 1_767_323_045_678,
     }
 }

@@ -36,4 +36,5 @@ pub use settings::{
     SettingsError, Tls,
 };
 pub use sink::{KafkaError, KafkaSink};
+pub use native::describe;
 pub use status::{InFlight, RoundTrip, SinkCounters, SinkStatus, TopicStatus};

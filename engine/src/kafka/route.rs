@@ -108,7 +108,11 @@ pub enum RouteError {
 }
 
 impl Route {
-    pub(super) fn check(&self) -> Result<(), RouteError> {
+    /// Whether Kafka can have such a route.
+    ///
+    /// # Errors
+    /// What it would refuse.
+    pub fn check(&self) -> Result<(), RouteError> {
         let topic = || self.topic.clone();
         let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
         let name = self.topic.as_bytes();

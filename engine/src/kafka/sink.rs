@@ -268,27 +268,32 @@ impl KafkaSink {
     }
 
     /// The first half of `try_send`: where the batch goes, if it can go now.
-    fn place(&mut self, batch: &Batch) -> Option<Place> {
+    fn place(&mut self, batch: &Batch) -> Result<Place, NoPlace> {
         let messages = batch.events.len();
         // A batch larger than the whole budget goes alone.
         if self.closed || (self.messages > 0 && self.messages + messages > self.messages_max) {
-            return None;
+            return Err(NoPlace::Full);
         }
         let item = batch.origin.item;
         let bound = self.routes.get(&item).unwrap_or_else(|| panic!("{item:?} has no route: {batch:?}"));
         let topic = &mut self.topics[bound.topic];
-        let partitions = topic.open()?;
+        let partitions = topic.open().ok_or(NoPlace::Unavailable)?;
         let lane = self.lanes.of(&batch.origin, &bound.route, bound.revision, &self.host);
         let Some(partition) = lane.partition(bound.route.partition, batch, partitions) else {
             if let super::route::Partition::Number(number) = bound.route.partition {
                 topic.no_partition(0, number, self.now);
             }
-            return None;
+            return Err(NoPlace::Unavailable);
         };
         let instance = partition as usize % self.instances.len();
-        let free = topic.known_to(instance, partition) && self.instances[instance].remainder.is_none();
-        let slot = self.hold.vacancy()?;
-        free.then_some(Place { slot, instance, topic: bound.topic, partition })
+        if !topic.known_to(instance, partition) {
+            return Err(NoPlace::Unavailable);
+        }
+        if self.instances[instance].remainder.is_some() {
+            return Err(NoPlace::Full);
+        }
+        let slot = self.hold.vacancy().ok_or(NoPlace::Full)?;
+        Ok(Place { slot, instance, topic: bound.topic, partition })
     }
 
     /// The second half: loads the batch and hands it over.
@@ -325,6 +330,14 @@ impl KafkaSink {
     }
 }
 
+/// Why a batch cannot go now.
+enum NoPlace {
+    /// There is no room.
+    Full,
+    /// Its topic or partition is not to be had.
+    Unavailable,
+}
+
 /// Where a batch goes.
 struct Place {
     slot: u32,
@@ -337,8 +350,9 @@ impl Sink for KafkaSink {
     fn try_send(&mut self, batch: Batch) -> TrySend {
         self.go_on();
         let sent = match self.place(&batch) {
-            Some(place) => self.send(place, batch),
-            None => TrySend::Full(batch),
+            Ok(place) => self.send(place, batch),
+            Err(NoPlace::Full) => TrySend::Full(batch),
+            Err(NoPlace::Unavailable) => TrySend::Unavailable(batch),
         };
         self.counters.handed_back += u64::from(matches!(sent, TrySend::Full(_)));
         sent

@@ -110,6 +110,7 @@ impl Bed {
             bytes,
             lines: events.len() as u32,
             events,
+            read_at: logdrive_core::position::Nanos(0),
             read_at_ms: 1_767_323_045_678,
         }
     }
@@ -121,7 +122,7 @@ impl Bed {
         loop {
             match self.sink.try_send(batch) {
                 TrySend::Sent => return,
-                TrySend::Full(back) => batch = back,
+                TrySend::Full(back) | TrySend::Unavailable(back) => batch = back,
             }
             assert!(Instant::now() < deadline, "no room: {:?}", self.sink.status());
             if !self.collect() {

@@ -11,7 +11,7 @@ use crate::source::{GenerationId, SourceId};
 use crate::tail::State;
 
 /// How long an item is left alone whose topic is not to be had.
-const UNAVAILABLE_NANOS: u64 = 500_000_000;
+const UNAVAILABLE_NANOS: u64 = 100_000_000;
 /// Event lists that are kept for use again.
 const SPARE_EVENTS_MAX: usize = 256;
 

@@ -195,6 +195,12 @@ pub(super) fn name_of(code: i32) -> String {
     text_of(unsafe { rd_kafka_err2str(code) })
 }
 
+/// An error code in librdkafka's words.
+#[must_use]
+pub fn describe(code: i32) -> String {
+    name_of(code)
+}
+
 /// Copies a C string; empty when there is none.
 fn text_of(text: *const c_char) -> String {
     if text.is_null() {
