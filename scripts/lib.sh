@@ -132,3 +132,29 @@ free_ports() { # COUNT
     done
     die "no $count neighbouring free ports between 20000 and 30000"
 }
+
+# attend SECONDS COMMAND...: runs a command and waits for it, for so long at most. Its process group is its own and
+# the shell waits in `wait`, so a signal to the script is heeded at once, and `dismiss` ends all that was started.
+ATTENDED=
+attend() {
+    local code=0
+    timeout --kill-after=10 "$@" </dev/null &
+    ATTENDED=$!
+    wait "$ATTENDED" || code=$?
+    ATTENDED=
+    return "$code"
+}
+
+dismiss() {
+    if [[ -n $ATTENDED ]]; then
+        kill "$ATTENDED" 2>/dev/null || true
+        wait "$ATTENDED" 2>/dev/null || true
+        ATTENDED=
+    fi
+}
+
+# Turns signals into an ordinary exit, so that one EXIT trap cleans up in every case.
+exit_on_signals() {
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+}
