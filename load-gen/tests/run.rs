@@ -1,0 +1,223 @@
+//! Whole runs on a simulated clock: what stands in the files is what the journal says, whatever time does.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use logdrive_load::files::{Full, Means, Rotation};
+use logdrive_load::journal::{Generation, Journal};
+use logdrive_load::run::{Clock, End, Options, RunError, Writes, run};
+use logdrive_load::schedule::{Rate, Schedule};
+use logdrive_load::stamp::{Stamp, decode};
+
+const START_NS: u64 = 1_700_000_000_000_000_000;
+
+/// Time that passes by a microsecond at each look, exactly as asked when sleeping, and once by a stall.
+#[derive(Default)]
+struct SimulatedClock {
+    now: u64,
+    sleeps: u64,
+    /// When the machine stalls, and until when.
+    stall: Option<(u64, u64)>,
+}
+
+impl Clock for SimulatedClock {
+    fn start(&mut self) -> u64 {
+        START_NS
+    }
+
+    fn elapsed_ns(&mut self) -> u64 {
+        self.now += 1_000;
+        if let Some((from, to)) = self.stall
+            && self.now >= from
+        {
+            self.now = to;
+            self.stall = None;
+        }
+        self.now
+    }
+
+    fn sleep_until(&mut self, elapsed_ns: u64) {
+        assert!(elapsed_ns > self.now, "a sleep of no time is a busy loop");
+        self.sleeps += 1;
+        self.now = elapsed_ns;
+    }
+}
+
+fn options(dir: &Path) -> Options {
+    Options {
+        dir: dir.into(),
+        files: 1,
+        rate: Rate::PerSecond(1000),
+        end: End::After(Duration::from_secs(2)),
+        line_bytes: "100..300".parse().unwrap(),
+        rotation: None,
+        seed: 1,
+        run: 0xabcd,
+        writes: Writes::Buffered,
+        tick: Duration::from_millis(1),
+    }
+}
+
+fn go(options: &Options, clock: &mut SimulatedClock) -> Journal {
+    run(options, clock, &AtomicBool::new(false), |_| {}).unwrap()
+}
+
+/// All lines in the files of a directory, and what a journal ought to say about them.
+fn read_back(dir: &Path) -> (Vec<Stamp>, Vec<Generation>) {
+    let (mut stamps, mut generations) = (Vec::new(), BTreeMap::new());
+    for entry in fs::read_dir(dir).unwrap() {
+        let text = fs::read(entry.unwrap().path()).unwrap();
+        let of_file: Vec<Stamp> = text
+            .split_inclusive(|byte| *byte == b'\n')
+            .map(|line| decode(&line[..line.len() - 1]).unwrap())
+            .collect();
+        let Some(first) = of_file.first() else { continue };
+        let expected = Generation {
+            writer: first.writer,
+            generation: first.generation,
+            first_seq: first.sequence,
+            last_seq: first.sequence + of_file.len() as u64 - 1,
+            lines: of_file.len() as u64,
+            bytes: text.len() as u64,
+            crc: crc32c::crc32c(&text),
+        };
+        for (stamp, sequence) in of_file.iter().zip(first.sequence..) {
+            assert_eq!(
+                (stamp.writer, stamp.generation, stamp.sequence),
+                (first.writer, first.generation, sequence)
+            );
+        }
+        assert_eq!(generations.insert((first.writer, first.generation), expected), None);
+        stamps.extend(of_file);
+    }
+    stamps.sort_by_key(|stamp| (stamp.intended_ns, stamp.sequence, stamp.writer));
+    (stamps, generations.into_values().collect())
+}
+
+#[test]
+fn every_line_stands_in_the_files_and_the_journal_tells_them_all() {
+    let rotations = [
+        None,
+        Some((Means::Rename, Full::Bytes(5_000))),
+        Some((Means::CopyTruncate, Full::Lines(17))),
+        Some((Means::Rename, Full::Every(Duration::from_millis(100)))),
+    ];
+    for writes in [Writes::Buffered, Writes::Single] {
+        for (files, rotation) in [1, 3, 64].into_iter().zip(rotations.iter().cycle().skip(1)) {
+            let dir = tempfile::tempdir().unwrap();
+            let rotation = rotation.map(|(means, full)| Rotation { means, full, keep: None });
+            let options = Options { files, rotation, writes, ..options(dir.path()) };
+            let journal = go(&options, &mut SimulatedClock::default());
+            let (stamps, generations) = read_back(dir.path());
+            assert_eq!(journal.generations, generations, "{options:?}");
+            assert_eq!((journal.header.lines, stamps.len()), (2_000, 2_000));
+            assert!(generations.len() > files as usize || rotation.is_none());
+        }
+    }
+}
+
+#[test]
+fn rotation_keeps_its_limits() {
+    let dir = tempfile::tempdir().unwrap();
+    let rotation = Some(Rotation { means: Means::Rename, full: Full::Bytes(5_000), keep: None });
+    let journal = go(&Options { rotation, ..options(dir.path()) }, &mut SimulatedClock::default());
+    assert!(journal.generations.iter().all(|generation| generation.bytes <= 5_000));
+    let all_but_last = &journal.generations[..journal.generations.len() - 1];
+    assert!(
+        all_but_last.iter().all(|generation| generation.bytes > 5_000 - 301),
+        "none is rotated too early"
+    );
+}
+
+#[test]
+fn lines_go_round_robin_and_carry_the_time_they_were_due() {
+    let dir = tempfile::tempdir().unwrap();
+    go(&Options { files: 3, ..options(dir.path()) }, &mut SimulatedClock::default());
+    let schedule = Schedule::new(1000);
+    for (stamp, line) in read_back(dir.path()).0.iter().zip(0..) {
+        let expected = Stamp {
+            run: 0xabcd,
+            writer: (line % 3) as u16,
+            generation: 0,
+            sequence: line / 3,
+            intended_ns: START_NS + schedule.due_at(line),
+        };
+        assert_eq!(*stamp, expected);
+    }
+}
+
+#[test]
+fn a_stall_delays_writing_but_not_the_time_in_the_lines() {
+    let (dir, calm_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let stall = Some((500_000_000, 800_000_000));
+    let stalled = go(&options(dir.path()), &mut SimulatedClock { stall, ..SimulatedClock::default() });
+    let calm = go(&options(calm_dir.path()), &mut SimulatedClock::default());
+    assert_eq!(
+        fs::read(dir.path().join("load-0.log")).unwrap(),
+        fs::read(calm_dir.path().join("load-0.log")).unwrap()
+    );
+    assert_eq!(calm.header.pace.lines_late, 0);
+    assert!(calm.header.pace.lateness_max_ns < 1_000_000);
+    let pace = stalled.header.pace;
+    assert!((298_000_000..301_000_000).contains(&pace.lateness_max_ns), "{pace:?}");
+    assert!((286..=290).contains(&pace.lines_late), "those due in the first 289 of 300 ms: {pace:?}");
+    assert!((999.0..=1000.1).contains(&pace.achieved_per_second), "it caught up: {pace:?}");
+}
+
+#[test]
+fn a_slow_run_sleeps_between_lines_instead_of_polling() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut clock = SimulatedClock::default();
+    let slow = Options { rate: Rate::PerSecond(1), end: End::Lines(3), ..options(dir.path()) };
+    let journal = go(&slow, &mut clock);
+    assert_eq!((journal.header.lines, journal.header.pace.achieved_per_second.round()), (3, 1.0));
+    assert!(clock.sleeps <= 25, "{} sleeps in 2 s, at most one per 100 ms is needed", clock.sleeps);
+}
+
+#[test]
+fn as_fast_as_possible_ends_at_the_line_or_at_the_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let fast = Options { rate: Rate::Max, end: End::Lines(5_000), files: 2, ..options(dir.path()) };
+    assert_eq!(go(&fast, &mut SimulatedClock::default()).header.lines, 5_000);
+    let dir = tempfile::tempdir().unwrap();
+    let end = End::After(Duration::from_micros(50));
+    let timed = go(&Options { end, dir: dir.path().into(), ..fast }, &mut SimulatedClock::default());
+    assert!(timed.header.lines > 0);
+    assert_eq!(timed.header.pace.intended_per_second, None);
+}
+
+#[test]
+fn a_run_that_is_stopped_leaves_whole_lines_and_a_true_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let stop = AtomicBool::new(false);
+    let endless = Options { end: End::Lines(u64::MAX), files: 5, ..options(dir.path()) };
+    let stop_at_700 =
+        |progress: &logdrive_load::run::Progress| stop.store(progress.lines >= 700, Ordering::Relaxed);
+    let journal = run(&endless, &mut SimulatedClock::default(), &stop, stop_at_700).unwrap();
+    assert_eq!(journal.generations, read_back(dir.path()).1);
+    assert!((700..710).contains(&journal.header.lines));
+}
+
+#[test]
+fn a_directory_with_files_of_another_run_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("load-3.log.7"), "old").unwrap();
+    let refused = run(&options(dir.path()), &mut SimulatedClock::default(), &AtomicBool::new(false), |_| {});
+    assert!(
+        matches!(&refused, Err(RunError::Occupied { path }) if path.ends_with("load-3.log.7")),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn the_same_seed_writes_the_same_bytes() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let crcs = dirs
+        .each_ref()
+        .map(|dir| go(&options(dir.path()), &mut SimulatedClock::default()).generations[0].crc);
+    assert_eq!(crcs[0], crcs[1]);
+}
