@@ -73,6 +73,14 @@ impl Broker {
         self.own()?.run("start").map(drop)
     }
 
+    /// Stops the broker's process in its tracks; it goes on when the value is dropped.
+    pub(crate) fn freeze(&self) -> Result<Frozen> {
+        self.own()?;
+        let pid = self.pid().context("the broker does not run, so it cannot be frozen")?;
+        signal(pid, libc::SIGSTOP)?;
+        Ok(Frozen { pid })
+    }
+
     /// An error for a cluster that the harness did not start: it must not kill somebody else's.
     pub(crate) fn expect_own(&self) -> Result<()> {
         self.own().map(drop)
@@ -87,6 +95,26 @@ impl Broker {
     fn own(&self) -> Result<&Own> {
         self.own.as_ref().context("this needs a broker of its own to kill; leave `--brokers` away")
     }
+}
+
+/// A broker that holds its connections and answers nothing.
+pub(crate) struct Frozen {
+    pid: i32,
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        // The broker is stopped by its script later; a signal that fails here fails there aloud.
+        let _ = signal(self.pid, libc::SIGCONT);
+    }
+}
+
+fn signal(pid: i32, signal: i32) -> Result<()> {
+    // SAFETY: kill touches no memory of ours; the id was just confirmed by the script that started it.
+    if unsafe { libc::kill(pid, signal) } != 0 {
+        bail!("cannot signal the broker (process {pid}): {}", std::io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 impl Own {
@@ -122,7 +150,8 @@ impl Drop for Own {
 
 /// The first of `count` neighbouring loopback ports that are free now, below those of outgoing connections.
 pub(crate) fn free_neighbour_ports(count: u16) -> Result<u16> {
-    let seed = u64::from(std::process::id()) ^ std::time::UNIX_EPOCH.elapsed().map_or(0, |now| now.as_nanos() as u64);
+    let seed = u64::from(std::process::id())
+        ^ std::time::UNIX_EPOCH.elapsed().map_or(0, |now| now.as_nanos() as u64);
     let mut rng = crate::stats::Rng::seeded(seed);
     for _ in 0..200 {
         let first = 20_000 + rng.below(10_000) as u16;

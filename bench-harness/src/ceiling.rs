@@ -17,7 +17,6 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use serde::Serialize;
 
-use crate::consume;
 use crate::load::Backlog;
 use crate::minimal;
 use crate::process::{Child, Usage};
@@ -106,13 +105,7 @@ pub(crate) fn run(args: &CeilingArgs) -> Result<ExitCode> {
     let backlog = setup.generator.backlog(&setup.inputs, args.lines, &args.line_bytes)?;
     let bench = Bench { setup: &setup, backlog: &backlog, options: &args.minimal_options };
 
-    let mut warmed = 0;
-    while warmed < args.warm_lines {
-        let side = if warmed == 0 { Side::Agent } else { Side::Minimal };
-        progress(format!("warming the broker: {} of {} lines", thousands(warmed), thousands(args.warm_lines)));
-        bench.drain(0, side, None)?;
-        warmed += args.lines;
-    }
+    setup.warm_broker(args.warm_lines)?;
     let mut runs = Vec::new();
     for pair in 1..=args.pairs {
         for side in order_of(pair) {
@@ -202,10 +195,8 @@ impl Bench<'_> {
         };
         let lines_in_topic = self.setup.cluster.watermark(&topic, 0)?;
         if let Some(report) = verify {
-            let verdict = consume::verify_topic(self.setup.cluster.brokers(), &topic, &self.backlog.journal)?;
-            for complaint in verdict.complaints() {
-                report.fail(format!("pair {pair}, {side:?}: {complaint}"));
-            }
+            let verdict = self.setup.judge(&topic, &self.backlog.journal)?;
+            report.judge(&format!("pair {pair}, {side:?}"), &verdict, 0);
         }
         self.setup.cluster.delete_topic(&topic)?;
         let _ = std::fs::remove_dir_all(&state);
@@ -291,7 +282,10 @@ fn tables(figures: &Figures) -> String {
         [
             ["CPU per line".to_owned(), shown(figures.cpu_ratio)],
             ["throughput".to_owned(), shown(figures.throughput_ratio)],
-            ["throughput from the first line in Kafka".to_owned(), shown(figures.throughput_from_first_line_ratio)],
+            [
+                "throughput from the first line in Kafka".to_owned(),
+                shown(figures.throughput_from_first_line_ratio),
+            ],
         ],
     );
     format!(

@@ -52,7 +52,9 @@ impl Cluster {
         let deadline = Instant::now() + REQUEST_TIMEOUT;
         while !self.has_leaders(topic, partitions) {
             if Instant::now() >= deadline {
-                bail!("topic {topic} has no leader {REQUEST_TIMEOUT:?} after its creation; is the broker healthy?");
+                bail!(
+                    "topic {topic} has no leader {REQUEST_TIMEOUT:?} after its creation; is the broker healthy?"
+                );
             }
             interrupt::pause(Duration::from_millis(10))?;
         }
@@ -106,6 +108,41 @@ impl Cluster {
                 bail!("topic {topic} holds {held} of {count} lines and has not grown for {patience:?}");
             }
             interrupt::pause(WATERMARK_INTERVAL)?;
+        }
+    }
+
+    /// Waits until the topic holds at least `count` records and has not grown for `quiet`: with duplicates
+    /// in it, the count alone does not say that the last line is there.
+    pub(crate) fn wait_until_quiet(
+        &self,
+        topic: &str,
+        partitions: i32,
+        count: u64,
+        quiet: Duration,
+        patience: Duration,
+    ) -> Result<u64> {
+        self.wait_for_count(topic, partitions, count, patience, |_| Ok(()))?;
+        let mut last = (0, Instant::now());
+        loop {
+            let held = self.watermarks(topic, partitions)?;
+            if held > last.0 {
+                last = (held, Instant::now());
+            } else if last.1.elapsed() >= quiet {
+                return Ok(held);
+            }
+            interrupt::pause(WATERMARK_INTERVAL)?;
+        }
+    }
+
+    /// The watermark of a partition whose broker has just been started and may not lead it yet.
+    pub(crate) fn watermark_when_back(&self, topic: &str, partition: i32, patience: Duration) -> Result<u64> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match self.watermark(topic, partition) {
+                Err(error) if Instant::now() >= deadline => return Err(error),
+                Err(_) => interrupt::pause(WATERMARK_INTERVAL)?,
+                Ok(held) => return Ok(held),
+            }
         }
     }
 

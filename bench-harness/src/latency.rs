@@ -3,23 +3,24 @@
 //! Open loop: the generator writes by a schedule fixed in advance and waits for nobody, so a stall of the
 //! agent, the broker or the machine counts for every line that was due in it. Each rate gets a fresh topic,
 //! folder and agent. The agent's CPU time is read at both ends of the measured window and divided by the lines due
-//! in it; the harness's own, which is the consumer's, stands apart. Afterwards the whole topic is judged line by line.
+//! in it; the harness's own, which is the consumer's, stands apart. Every line is judged as it arrives.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use clap::Args;
+use logdrive_bench::consume::unix_now_ns;
+use logdrive_bench::verify::Verdict;
 use serde::Serialize;
 
 use crate::interrupt;
 use crate::load::Writing;
 use crate::process::{Child, Usage};
 use crate::procfs;
-use crate::receiver::{self, EpochClock, Quantiles, Receiver, Recorder};
+use crate::receiver::{self, Quantiles, Received, Receiver, Recorder};
 use crate::report::{MachineWatch, Report, Warning, mib, table, thousands};
 use crate::setup::{Setup, SetupArgs, progress};
-use crate::verify::Verdict;
 
 /// The receiver is considered fit when a line without any agent takes at most this long.
 const FLOOR_P50_MS_MAX: f64 = 2.0;
@@ -120,11 +121,11 @@ fn measure(setup: &Setup, args: &LatencyArgs, rate: u64, report: &mut Report) ->
     let mut agent = setup.agent.start(&job, &setup.log(format!("agent-{rate}")))?;
     interrupt::pause(AGENT_SETTLES)?;
 
-    let (clock, started) = (EpochClock::start(), Instant::now());
-    let window_start = started + MARGIN + args.warm_up;
-    let window_ns = clock.at_ns(window_start)..clock.at_ns(window_start + args.duration);
-    let recorder = Recorder::new(window_ns);
-    let receiver = Receiver::start(setup.cluster.brokers(), &topic, args.partitions, clock, recorder)?;
+    let until_window = MARGIN + args.warm_up;
+    let window_start = Instant::now() + until_window;
+    let window_start_ns = unix_now_ns() + until_window.as_nanos() as u64;
+    let recorder = Recorder::new(window_start_ns..window_start_ns + args.duration.as_nanos() as u64);
+    let receiver = Receiver::start(setup.cluster.brokers(), &topic, recorder)?;
     let writing = Writing {
         folder: &folder,
         files: args.files,
@@ -133,7 +134,7 @@ fn measure(setup: &Setup, args: &LatencyArgs, rate: u64, report: &mut Report) ->
         line_bytes: &args.line_bytes,
         options: &[],
     };
-    let mut writer = setup.generator.start(&writing, &setup.log(format!("generator-{rate}")))?;
+    let writer = setup.generator.start(&writing, &setup.log(format!("generator-{rate}")))?;
 
     interrupt::pause_until(window_start)?;
     let watch = MachineWatch::begin();
@@ -146,10 +147,12 @@ fn measure(setup: &Setup, args: &LatencyArgs, rate: u64, report: &mut Report) ->
     let journal = writer.finish(DRAIN_PATIENCE)?;
     receiver.await_count(journal.header.lines, DRAIN_PATIENCE)?;
     let exit = agent.terminate(STOP_PATIENCE)?;
-    let recorder = receiver.finish()?;
+    // What the agent sent while it stopped belongs to the verdict.
+    receiver.await_count(setup.cluster.watermarks(&topic, args.partitions)?, DRAIN_PATIENCE)?;
+    let Received { recorder, ledger } = receiver.finish()?;
     recorder.write_log(&setup.out.join(format!("latency-{rate}.hlog")), &format!("rate-{rate}"))?;
-    let verdict = setup.judge(&topic, &journal)?;
-    report.judge(&name, &verdict);
+    let verdict = ledger.verdict(&journal);
+    report.judge(&name, &verdict, 0);
     setup.cluster.delete_topic(&topic)?;
     let _ = std::fs::remove_dir_all(&folder);
 
@@ -212,7 +215,8 @@ fn doubt(measured: &Measured, name: &str, report: &mut Report) {
         report.warn(Warning::GeneratorLate { during: name.to_owned(), late_ms, lines });
     }
     let count = measured.latency.lines;
-    let unsure = [(0.01, "p99"), (0.001, "p99.9")].iter().find(|(beyond, _)| count as f64 * beyond < LINES_BEYOND_MIN);
+    let unsure =
+        [(0.01, "p99"), (0.001, "p99.9")].iter().find(|(beyond, _)| count as f64 * beyond < LINES_BEYOND_MIN);
     if let Some(&(_, quantile)) = unsure {
         report.warn(Warning::FewSamples { during: name.to_owned(), count, quantile });
     }

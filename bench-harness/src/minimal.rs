@@ -113,8 +113,7 @@ impl Producer {
         unsafe { sys::rd_kafka_conf_set_events(config, sys::RD_KAFKA_EVENT_DR) };
         let kind = RDKafkaType::RD_KAFKA_PRODUCER;
         // SAFETY: `config` is owned by the client from here on; `complaint` has the length given.
-        let client =
-            unsafe { sys::rd_kafka_new(kind, config, complaint.as_mut_ptr(), complaint.len()) };
+        let client = unsafe { sys::rd_kafka_new(kind, config, complaint.as_mut_ptr(), complaint.len()) };
         ensure!(!client.is_null(), "librdkafka makes no producer: {}", text(&complaint));
         let topic_c = CString::new(topic)?;
         // SAFETY: the client is live, the name ends in NUL, and no topic configuration is passed.
@@ -132,14 +131,21 @@ impl Producer {
         let mut metadata = ptr::null();
         // SAFETY: client and topic are live, and `metadata` is a valid place for the answer.
         let code = unsafe { sys::rd_kafka_metadata(self.client, 0, self.topic, &mut metadata, 10_000) };
-        ensure!(code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR, "no metadata of the topic: {code:?}");
+        ensure!(
+            code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR,
+            "no metadata of the topic: {code:?}"
+        );
         // SAFETY: the call succeeded, so `metadata` is an answer that this function owns.
         unsafe { sys::rd_kafka_metadata_destroy(metadata) };
         Ok(())
     }
 
     /// Hands over every complete line of `file`; gives up when `reports` has ended.
-    fn send_lines(&self, file: &[u8], reports: &std::thread::ScopedJoinHandle<'_, Result<()>>) -> Result<u64> {
+    fn send_lines(
+        &self,
+        file: &[u8],
+        reports: &std::thread::ScopedJoinHandle<'_, Result<()>>,
+    ) -> Result<u64> {
         let mut batch: Vec<RDKafkaMessage> = Vec::with_capacity(BATCH_LINES);
         let mut line_start = 0;
         let mut sent = 0;
@@ -244,7 +250,12 @@ fn text(buffer: &[c_char]) -> String {
 }
 
 /// The arguments that run the minimal producer as a process of its own.
-pub(crate) fn command(file: &Path, topic: &str, brokers: &str, options: &[String]) -> Result<std::process::Command> {
+pub(crate) fn command(
+    file: &Path,
+    topic: &str,
+    brokers: &str,
+    options: &[String],
+) -> Result<std::process::Command> {
     let own = std::env::current_exe().context("cannot find the harness's own path")?;
     let mut command = std::process::Command::new(own);
     command.arg("minimal-producer").arg("--file").arg(file).args(["--topic", topic, "--brokers", brokers]);

@@ -70,26 +70,14 @@ impl Child {
     pub(crate) fn spawn(name: &str, command: &mut Command, log: &Path) -> Result<Child> {
         let output = File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
         let errors = output.try_clone().with_context(|| format!("cannot share {}", log.display()))?;
-        Child::start(name, command.stdout(output).stderr(errors), log)
-    }
-
-    /// As [`Child::spawn`], but standard output goes to a file of its own: a child that answers in JSON.
-    pub(crate) fn spawn_with_answer(
-        name: &str,
-        command: &mut Command,
-        answer: &Path,
-        log: &Path,
-    ) -> Result<Child> {
-        let output = File::create(answer).with_context(|| format!("cannot create {}", answer.display()))?;
-        let errors = File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
-        Child::start(name, command.stdout(output).stderr(errors), log)
-    }
-
-    fn start(name: &str, command: &mut Command, log: &Path) -> Result<Child> {
         let started = Instant::now();
-        let child = command.stdin(Stdio::null()).process_group(0).spawn().with_context(|| {
-            format!("cannot start {name}: {}", command.get_program().to_string_lossy())
-        })?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(errors)
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("cannot start {name}: {}", command.get_program().to_string_lossy()))?;
         // The standard library's handle neither kills nor waits when dropped, so this one owns the process.
         let pid = i32::try_from(child.id()).expect("process ids of Linux fit into 31 bits");
         Ok(Child { name: name.to_owned(), pid, started, log: log.to_owned(), rss_bytes_max: 0, exit: None })

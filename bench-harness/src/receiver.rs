@@ -1,30 +1,26 @@
 //! Consumes a topic as its lines arrive and notes how late each one is.
 //!
-//! Latency is this host's clock at the moment the consumer hands the line over, minus the time at which
-//! the line was due. It waits for nothing: the broker answers a fetch as soon as there is a byte, and every
-//! line is taken out singly (a call that collects a batch waits for the batch to fill, and that wait would be
-//! measured as the agent's). What the instrument adds by itself is measured, not assumed: see
-//! [`floor`].
-//!
-//! It judges nothing but time; completeness is judged afterwards, from the topic.
+//! Latency is this host's clock when the consumer hands the line over, minus the time at which the line
+//! was due; only a line's first sight counts. The consumer waits for nothing but the first byte. What the
+//! instrument adds by itself is measured, not assumed: see [`floor`]. The same pass feeds the judge of
+//! completeness, so that a run is read once.
 
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
+use logdrive_bench::consume::{Consumer, unix_now_ns};
+use logdrive_bench::verify::{Framing, Ledger};
 use logdrive_load::stamp::{self, Stamp};
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, ThreadedProducer};
-use rdkafka::{Offset, TopicPartitionList};
 use serde::Serialize;
 
 use crate::interrupt;
@@ -34,30 +30,6 @@ const SECOND_NS: u64 = 1_000_000_000;
 
 /// How long the receiver sleeps at most before it looks whether it shall stop.
 const STOP_LOOK: Duration = Duration::from_millis(100);
-
-/// Nanoseconds since the epoch, steady: the wall clock is read once and time passes monotonically from there,
-/// as in the generator, so that setting the clock during a run moves neither.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct EpochClock {
-    base_ns: u64,
-    base: Instant,
-}
-
-impl EpochClock {
-    pub(crate) fn start() -> EpochClock {
-        let base_ns = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
-        EpochClock { base_ns, base: Instant::now() }
-    }
-
-    pub(crate) fn now_ns(&self) -> u64 {
-        self.at_ns(Instant::now())
-    }
-
-    /// A moment, not before the clock's start, on this clock.
-    pub(crate) fn at_ns(&self, moment: Instant) -> u64 {
-        self.base_ns + moment.saturating_duration_since(self.base).as_nanos() as u64
-    }
-}
 
 /// Latencies of the lines that were due within a window, one histogram for each second of it.
 pub(crate) struct Recorder {
@@ -126,66 +98,48 @@ impl Recorder {
     }
 }
 
+/// What a receiver has seen.
+pub(crate) struct Received {
+    /// How late the lines were.
+    pub(crate) recorder: Recorder,
+    /// Whether they are all there; to be asked with the generator's journal.
+    pub(crate) ledger: Ledger,
+}
+
 /// A thread that consumes a topic from its beginning.
 pub(crate) struct Receiver {
     stop: Arc<AtomicBool>,
-    received: Arc<AtomicU64>,
-    thread: Option<JoinHandle<Result<Recorder>>>,
+    records: Arc<AtomicU64>,
+    thread: Option<JoinHandle<Result<Received>>>,
 }
 
 impl Receiver {
-    pub(crate) fn start(
-        brokers: &str,
-        topic: &str,
-        partitions: i32,
-        clock: EpochClock,
-        recorder: Recorder,
-    ) -> Result<Receiver> {
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", brokers)
-            // Needed to assign partitions; nothing is ever committed.
-            .set("group.id", format!("{topic}-receiver"))
-            .set("enable.auto.commit", "false")
-            .set("fetch.min.bytes", "1")
-            // How long an empty answer may be held back; a byte ends the wait.
-            .set("fetch.wait.max.ms", "100")
-            .set("queued.min.messages", "1000000")
-            .set("check.crcs", "false")
-            .create()
-            .context("cannot create the receiver's consumer")?;
-        let mut partitions_list = TopicPartitionList::new();
-        for partition in 0..partitions {
-            partitions_list.add_partition_offset(topic, partition, Offset::Beginning)?;
-        }
-        consumer.assign(&partitions_list).context("cannot assign the topic to the receiver")?;
+    pub(crate) fn start(brokers: &str, topic: &str, recorder: Recorder) -> Result<Receiver> {
+        let consumer = Consumer::open(brokers, topic)?;
         let stop = Arc::new(AtomicBool::new(false));
-        let received = Arc::new(AtomicU64::new(0));
+        let records = Arc::new(AtomicU64::new(0));
         let thread = {
-            let (stop, received) = (Arc::clone(&stop), Arc::clone(&received));
-            std::thread::spawn(move || receive(&consumer, clock, recorder, &stop, &received))
+            let (stop, records) = (Arc::clone(&stop), Arc::clone(&records));
+            std::thread::spawn(move || receive(consumer, recorder, &stop, &records))
         };
-        Ok(Receiver { stop, received, thread: Some(thread) })
+        Ok(Receiver { stop, records, thread: Some(thread) })
     }
 
-    /// Lines received so far.
-    pub(crate) fn received(&self) -> u64 {
-        self.received.load(Ordering::Relaxed)
-    }
-
-    /// Waits until `count` lines were received, or for `patience` without one more.
+    /// Waits until `count` records were received, or for `patience` without one more.
     pub(crate) fn await_count(&self, count: u64, patience: Duration) -> Result<()> {
-        let mut last = (self.received(), Instant::now());
+        let records = || self.records.load(Ordering::Relaxed);
+        let mut last = (records(), Instant::now());
         while last.0 < count && last.1.elapsed() < patience {
             interrupt::pause(Duration::from_millis(5))?;
-            if self.received() > last.0 {
-                last = (self.received(), Instant::now());
+            if records() > last.0 {
+                last = (records(), Instant::now());
             }
         }
         Ok(())
     }
 
     /// Ends the thread and returns what it noted.
-    pub(crate) fn finish(mut self) -> Result<Recorder> {
+    pub(crate) fn finish(mut self) -> Result<Received> {
         self.stop.store(true, Ordering::Relaxed);
         let thread = self.thread.take().expect("the thread is taken once, here");
         thread.join().map_err(|_| anyhow!("the receiver's thread panicked"))?
@@ -195,44 +149,23 @@ impl Receiver {
 impl Drop for Receiver {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 
 fn receive(
-    consumer: &BaseConsumer,
-    clock: EpochClock,
+    mut consumer: Consumer,
     mut recorder: Recorder,
     stop: &AtomicBool,
-    received: &AtomicU64,
-) -> Result<Recorder> {
+    records: &AtomicU64,
+) -> Result<Received> {
+    let mut ledger = Ledger::new(Framing::Line);
     while !stop.load(Ordering::Relaxed) {
-        match consumer.poll(STOP_LOOK) {
-            None => {}
-            Some(Ok(message)) => {
-                let now_ns = clock.now_ns();
-                // A line that is not ours has no due time; the judge will count it.
-                if let Ok(stamp) = stamp::decode(message.payload().unwrap_or_default()) {
-                    recorder.record(stamp.intended_ns, now_ns);
-                }
-                received.fetch_add(1, Ordering::Relaxed);
-            }
-            // A broker that is away for a while: the client connects again by itself.
-            Some(Err(error)) if is_transient(&error) => {}
-            Some(Err(error)) => return Err(error).context("the receiver cannot consume"),
-        }
+        let taken = consumer.poll(STOP_LOOK, |arrival| {
+            ledger.judge(arrival, |stamp| recorder.record(stamp.intended_ns, arrival.consumed_at_ns));
+        })?;
+        records.fetch_add(taken as u64, Ordering::Relaxed);
     }
-    Ok(recorder)
-}
-
-fn is_transient(error: &rdkafka::error::KafkaError) -> bool {
-    use rdkafka::types::RDKafkaErrorCode as Code;
-    matches!(
-        error.rdkafka_error_code(),
-        Some(Code::BrokerTransportFailure | Code::AllBrokersDown | Code::OperationTimedOut | Code::LeaderNotAvailable | Code::NotLeaderForPartition)
-    )
+    Ok(Received { recorder, ledger })
 }
 
 /// The check's lines come one each millisecond: for so long before they count, while connections are made.
@@ -250,14 +183,13 @@ pub(crate) fn floor(cluster: &Cluster, topic: &str) -> Result<Quantiles> {
         .set("acks", "all")
         .create()
         .context("cannot create the check's producer")?;
-    let clock = EpochClock::start();
-    let start_ns = clock.now_ns() + FLOOR_WARM_UP_NS;
+    let start_ns = unix_now_ns() + FLOOR_WARM_UP_NS;
     let window = start_ns..start_ns + FLOOR_WINDOW_NS;
-    let receiver = Receiver::start(cluster.brokers(), topic, 1, clock, Recorder::new(window.clone()))?;
+    let receiver = Receiver::start(cluster.brokers(), topic, Recorder::new(window.clone()))?;
     let mut line = Vec::new();
     let mut sent = 0;
-    while clock.now_ns() < window.end {
-        let stamp = Stamp { run: 0, writer: 0, generation: 0, sequence: sent, intended_ns: clock.now_ns() };
+    while unix_now_ns() < window.end {
+        let stamp = Stamp { run: 0, writer: 0, generation: 0, sequence: sent, intended_ns: unix_now_ns() };
         line.clear();
         stamp::encode_line(&stamp, &[b'.'; 136], &mut line);
         let record = BaseRecord::<(), _>::to(topic).partition(0).payload(&line);
@@ -266,9 +198,9 @@ pub(crate) fn floor(cluster: &Cluster, topic: &str) -> Result<Quantiles> {
         interrupt::pause(Duration::from_millis(1))?;
     }
     receiver.await_count(sent, Duration::from_secs(10))?;
-    let recorder = receiver.finish()?;
+    let received = receiver.finish()?;
     cluster.delete_topic(topic)?;
-    Ok(recorder.quantiles())
+    Ok(received.recorder.quantiles())
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
+use logdrive_bench::verify::Verdict;
 use serde::{Serialize, Serializer};
 
 use crate::procfs::{self, MachineTicks};
@@ -35,9 +36,14 @@ pub(crate) enum Warning {
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Warning::DebugBuild => f.write_str("this is a debug build: build with --release before believing a number"),
+            Warning::DebugBuild => {
+                f.write_str("this is a debug build: build with --release before believing a number")
+            }
             Warning::MachineBusy { during, foreign_cores } => {
-                write!(f, "{during}: other processes used {foreign_cores:.2} cores; stop them and measure again")
+                write!(
+                    f,
+                    "{during}: other processes used {foreign_cores:.2} cores; stop them and measure again"
+                )
             }
             Warning::TimeStolen { during, share } => {
                 write!(f, "{during}: the hypervisor took {:.1} % of the machine's time", share * 100.0)
@@ -127,6 +133,14 @@ impl Report {
     pub(crate) fn fail(&mut self, failure: String) {
         eprintln!("FAILED: {failure}");
         self.failures.push(failure);
+    }
+
+    /// Fails the run for any line that is missing, wrong or, beyond `duplicates_allowed`, there twice.
+    pub(crate) fn judge(&mut self, what: &str, verdict: &Verdict, duplicates_allowed: u64) {
+        let sentence = verdict.sentence(duplicates_allowed);
+        if !verdict.passes(duplicates_allowed) {
+            self.fail(format!("{what}: {sentence}"));
+        }
     }
 
     /// Writes both files, prints the table, and turns failures into the exit code 1.
@@ -224,9 +238,12 @@ fn judge_machine(
 }
 
 /// A table in Markdown.
-pub(crate) fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+pub(crate) fn table<const N: usize>(
+    header: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
     let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::ASCII_MARKDOWN).set_header(header);
+    table.load_style(comfy_table::presets::ASCII_MARKDOWN).set_header(header);
     for row in rows {
         table.add_row(row);
     }
@@ -261,11 +278,13 @@ pub(crate) fn date() -> String {
 
 fn commit() -> Option<String> {
     let git = |arguments: &[&str]| {
-        let output = Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
+        let output =
+            Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
         Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
-    let changed = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|list| !list.is_empty());
+    let changed =
+        git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|list| !list.is_empty());
     Some(if changed { commit + "+" } else { commit })
 }
 
@@ -284,7 +303,7 @@ mod tests {
     #[test]
     fn foreign_work_is_what_the_measurement_did_not_use_itself() {
         let ticks = MachineTicks { busy: 1000, steal: 0, total: 4000 };
-        let judge = |own_s| {
+        let judge = |own_s: Option<f64>| {
             let own = own_s.map(Duration::from_secs_f64);
             judge_machine(ticks, TICK, Duration::from_secs(20), own, "rate 1000".to_owned())
         };
@@ -310,7 +329,10 @@ mod tests {
         let code = report.finish(folder.path(), &[1, 2], "| a |\n|---|\n").unwrap();
         assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::FAILURE));
         let page = std::fs::read_to_string(folder.path().join("README.md")).unwrap();
-        assert!(page.starts_with("# ceiling: FAILED\n\n| a |") && page.contains("- run 3: 5 lines lost"), "{page}");
+        assert!(
+            page.starts_with("# ceiling: FAILED\n\n| a |") && page.contains("- run 3: 5 lines lost"),
+            "{page}"
+        );
         let json = std::fs::read_to_string(folder.path().join("run.json")).unwrap();
         let run: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(run["figures"], serde_json::json!([1, 2]));
