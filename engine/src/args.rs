@@ -253,7 +253,8 @@ mod tests {
             --acks kafka.acks 1
             --log-format log.format json
             --log-level log.level debug
-        "#]].assert_eq(&settings);
+        "#]]
+        .assert_eq(&settings);
         assert_eq!(typed.include, ["/a/*.log", "/b"]);
         assert_eq!((typed.exclude, typed.topic), (vec!["*.gz".to_owned()], Some("t".to_owned())));
         assert!(typed.settings.iter().all(|setting| crate::config::keys::key(&setting.path).is_some()));
@@ -316,7 +317,8 @@ mod tests {
               -h, --help                 Print help
 
             Example: logdrive run --include '/var/log/nginx/*.log' --topic web_log --brokers localhost:9092
-        "#]].assert_eq(&run.render_help().to_string());
+        "#]]
+        .assert_eq(&run.render_help().to_string());
     }
 
     #[test]

@@ -167,6 +167,7 @@ mod tests {
             error: a.toml: missing
             error: --topic: typed
             error: a.toml:9:30: first\nerror: forged \u{1b}[2J
-            error: a.toml:12:3: second"#]].assert_eq(&refused.to_string());
+            error: a.toml:12:3: second"#]]
+        .assert_eq(&refused.to_string());
     }
 }

@@ -131,7 +131,8 @@ mod tests {
             "18446744073709551616": "18446744073709551616" is too large
             "18446744073709551615kB": "18446744073709551615kB" is too large
             "١": "١" is not a size; write a whole number and a unit, like "64MiB"
-        "#]].assert_eq(&shown);
+        "#]]
+        .assert_eq(&shown);
     }
 
     #[test]
