@@ -241,7 +241,20 @@ mod tests {
             .typed();
         let settings: String =
             typed.settings.iter().map(|s| format!("{} {} {}\n", s.flag, s.path, s.text)).collect();
-        expect![[""]].assert_eq(&settings);
+        expect![[r#"
+            --brokers kafka.brokers h:1
+            --read-from item.read_from beginning
+            --state-dir state.dir /s
+            --set kafka.linger kafka.linger 5ms
+            --set item.fields item.fields {a="b=c"}
+            --io io uring
+            --http http.listen off
+            --compression kafka.compression zstd
+            --acks kafka.acks 1
+            --log-format log.format json
+            --log-level log.level debug
+        "#]]
+        .assert_eq(&settings);
         assert_eq!(typed.include, ["/a/*.log", "/b"]);
         assert_eq!((typed.exclude, typed.topic), (vec!["*.gz".to_owned()], Some("t".to_owned())));
         assert!(typed.settings.iter().all(|setting| crate::config::keys::key(&setting.path).is_some()));
@@ -274,7 +287,38 @@ mod tests {
     fn help_names_every_flag_on_one_line() {
         let mut command = Arguments::command().term_width(200);
         let run = command.find_subcommand_mut("run").unwrap();
-        expect![[""]].assert_eq(&run.render_help().to_string());
+        expect![[r#"
+            Collect files and send them to Kafka, until stopped
+
+            Usage: run [OPTIONS]
+
+            Options:
+              -c, --config <FILE>        Configuration file (TOML)
+                  --include <GLOB>       Files to read (glob, quoted); repeatable; makes an item that comes
+                                         before those of the file
+                  --exclude <GLOB>       Files to leave out of --include; repeatable; without a slash: a file
+                                         name in any directory
+                  --topic <NAME>         Topic that the files of --include go to
+                  --brokers <HOST:PORT>  Brokers to ask first, separated by commas
+                  --read-from <WHERE>    Where to begin in files that are there at first: beginning, end
+                                         [default: end]
+                  --state-dir <DIR>      Folder that remembers positions [default: /var/lib/logdrive]
+                  --set <KEY=VALUE>      Any other key, like kafka.linger=5ms or item.headers=true (for all
+                                         items); repeatable
+                  --io <HOW>             How files are read: auto, uring, blocking [default: auto]
+                  --http <ADDRESS>       Where metrics and status are served: a loopback address with port, or
+                                         off [default: 127.0.0.1:9180]
+                  --compression <CODEC>  Compression of batches: none, lz4, zstd, snappy, gzip [default: lz4]
+                  --acks <ACKS>          Brokers that must have a record before it counts: all, 1, 0 [default:
+                                         all]
+                  --log-format <FORMAT>  How the agent's own log lines look: text, json, auto [default: text]
+                  --log-level <LEVEL>    How much the agent says of itself: error, warn, info, debug, trace
+                                         [default: info]
+              -h, --help                 Print help
+
+            Example: logdrive run --include '/var/log/nginx/*.log' --topic web_log --brokers localhost:9092
+        "#]]
+        .assert_eq(&run.render_help().to_string());
     }
 
     #[test]

@@ -267,7 +267,8 @@ mod tests {
     fn escapes_are_readable() {
         let mut out = String::new();
         escape_text(HOSTILE, &mut out);
-        expect![[""]].assert_eq(&out);
+        expect![[r#"/l/a\n2026-01-01 ERROR forged\r\u{1b}[2J\u{9b}31m\u{7f}\u{0}\u{202e}gol.\u{2028}end"#]]
+            .assert_eq(&out);
         out.clear();
         escape_text("ordinary \u{fc}\u{1f332} \\ \"text\"", &mut out);
         assert_eq!(out, "ordinary \u{fc}\u{1f332} \\ \"text\"");

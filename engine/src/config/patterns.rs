@@ -155,3 +155,80 @@ impl Patterns {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patterns(items: &[(&[&str], &[&str])]) -> Patterns {
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let items: Vec<_> = items.iter().map(|(include, exclude)| (owned(include), owned(exclude))).collect();
+        Patterns::new(items.iter().map(|(include, exclude)| (&include[..], &exclude[..]))).unwrap()
+    }
+
+    #[test]
+    fn the_first_item_that_takes_a_file_has_it() {
+        let patterns = patterns(&[
+            (&["/l/app*.log"], &["/l/app-debug.log"]),
+            (&["/l/*.log", "/m/**"], &["*.gz", "/m/private/**"]),
+            (&["/l/**"], &[]),
+        ]);
+        for (path, item) in [
+            ("/l/app1.log", Some(0)),
+            ("/l/app-debug.log", Some(1)),
+            ("/l/b.log", Some(1)),
+            ("/l/b.log.gz", Some(2)),
+            ("/l/x/app1.log", Some(2)),
+            ("/m/a", Some(1)),
+            ("/m/a.gz", None),
+            ("/m/private/a", None),
+            ("/m/private/x/a", None),
+            ("/k", None),
+        ] {
+            assert_eq!(patterns.first_match(path.as_bytes()), item.map(ItemId), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_directory_that_is_shut_out_is_neither_listed_nor_watched() {
+        let one = patterns(&[(&["/m/**"], &["/m/private/**", "*.gz", "/m/x/*"])]);
+        assert!(one.could_match_below(b"/m") && one.matches_in(b"/m"));
+        assert!(!one.could_match_below(b"/m/private") && !one.matches_in(b"/m/private/x"));
+        assert!(one.could_match_below(b"/m/x"), "what is below may match");
+        let two = patterns(&[(&["/m/**"], &["/m/private/**"]), (&["/m/private/*.log"], &[])]);
+        assert!(two.could_match_below(b"/m/private"), "another item wants it");
+        assert!(!two.could_match_below(b"/m/private/x"));
+    }
+
+    #[test]
+    fn roots_are_the_deepest_fixed_directories() {
+        let patterns = patterns(&[
+            (&["/var/log/*.log", "/var/log/nginx/access.log", "/var/*/x"], &[]),
+            (&["/srv/{a,b}/log/*", "/var/log/**", "/*.log"], &["/etc/*"]),
+        ]);
+        let roots: Vec<_> = patterns.roots().iter().map(|root| root.display().to_string()).collect();
+        assert_eq!(roots, ["/", "/srv/a/log", "/srv/b/log", "/var", "/var/log", "/var/log/nginx"]);
+    }
+
+    #[test]
+    fn verdicts_name_the_pattern() {
+        let patterns = patterns(&[(&["/l/*"], &["*.gz"]), (&["/l/a.*", "/l/**"], &[])]);
+        let verdicts: Vec<_> = patterns.verdicts(b"/l/a.gz").collect();
+        assert_eq!(
+            verdicts,
+            [
+                Verdict { item: ItemId(0), included_by: Some("/l/*"), excluded_by: Some("*.gz") },
+                Verdict { item: ItemId(1), included_by: Some("/l/a.*"), excluded_by: None },
+            ]
+        );
+        assert_eq!(verdicts.iter().position(Verdict::takes), Some(1));
+    }
+
+    #[test]
+    fn patterns_are_equal_as_they_are_written() {
+        let one = || patterns(&[(&["/l/*"], &["*.gz"])]);
+        assert_eq!(one(), one());
+        assert_ne!(one(), patterns(&[(&["/l/*"], &[])]));
+        assert_ne!(one(), patterns(&[(&["/l/*"], &["*.gz"]), (&["/m"], &[])]));
+    }
+}

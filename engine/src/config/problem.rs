@@ -163,6 +163,11 @@ mod tests {
                 Problem::new(&At::Flag("--topic".into()), "typed"),
             ],
         );
-        expect![[r#""#]].assert_eq(&refused.to_string());
+        expect![[r#"
+            error: a.toml: missing
+            error: --topic: typed
+            error: a.toml:9:30: first\nerror: forged \u{1b}[2J
+            error: a.toml:12:3: second"#]]
+        .assert_eq(&refused.to_string());
     }
 }

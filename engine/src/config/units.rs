@@ -110,7 +110,29 @@ mod tests {
                 Err(why) => format!("{text:?}: {why}\n"),
             };
         }
-        expect![[""]].assert_eq(&shown);
+        expect![[r#"
+            "0" = 0 = 0B
+            "4096" = 4096 = 4KiB
+            "1B" = 1 = 1B
+            "1kB" = 1000 = 1kB
+            "1KB" = 1000 = 1kB
+            "60KiB" = 61440 = 60KiB
+            "1MB" = 1000000 = 1MB
+            "64MiB" = 67108864 = 64MiB
+            "2 GiB" = 2147483648 = 2GiB
+            "1TB" = 1000000000000 = 1TB
+            "": "" is not a size; write a whole number and a unit, like "64MiB"
+            "MiB": "MiB" is not a size; write a whole number and a unit, like "64MiB"
+            "-1": "-1" is not a size; write a whole number and a unit, like "64MiB"
+            "1.5MiB": "1.5MiB" has an unknown unit; allowed: B, kB, KiB, MB, MiB, GB, GiB, TB, TiB
+            "1M": "1M" has an unknown unit; allowed: B, kB, KiB, MB, MiB, GB, GiB, TB, TiB
+            "1mb": "1mb" has an unknown unit; allowed: B, kB, KiB, MB, MiB, GB, GiB, TB, TiB
+            "1 MiB extra": "1 MiB extra" has an unknown unit; allowed: B, kB, KiB, MB, MiB, GB, GiB, TB, TiB
+            "18446744073709551616": "18446744073709551616" is too large
+            "18446744073709551615kB": "18446744073709551615kB" is too large
+            "١": "١" is not a size; write a whole number and a unit, like "64MiB"
+        "#]]
+        .assert_eq(&shown);
     }
 
     #[test]
@@ -138,7 +160,23 @@ mod tests {
                 Err(why) => format!("{text:?}: {why}\n"),
             };
         }
-        expect![[""]].assert_eq(&shown);
+        expect![[r#"
+            "0" = 0ns = 0s
+            "0s" = 0ns = 0s
+            "500us" = 500µs = 500us
+            "5ms" = 5ms = 5ms
+            "2m" = 120s = 2m
+            "1h 30m" = 5400s = 1h 30m
+            "1h30m" = 5400s = 1h 30m
+            "7d" = 604800s = 7days
+            "5": "5" needs a unit, like "5ms" or "5s"
+            "": "" is not a duration; write it like "500us", "5ms", "2m", "1h 30m"
+            "s": "s" is not a duration; write it like "500us", "5ms", "2m", "1h 30m"
+            "-1s": "-1s" is not a duration; write it like "500us", "5ms", "2m", "1h 30m"
+            "5 parsecs": "5 parsecs" is not a duration; write it like "500us", "5ms", "2m", "1h 30m"
+            "99999999999999999999s": "99999999999999999999s" is not a duration; write it like "500us", "5ms", "2m", "1h 30m"
+            "1.5s" = 1.5s = 1s 500ms
+        "#]].assert_eq(&shown);
     }
 
     proptest! {

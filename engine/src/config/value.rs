@@ -232,7 +232,8 @@ impl Kind {
             _ => &[],
         };
         words.iter().find(|word| **word == text).map(|word| Value::Word(word)).ok_or_else(|| {
-            let near = hint(text, words.iter().copied());
+            // Of two letters, anything is near.
+            let near = if text.len() > 2 { hint(text, words.iter().copied()) } else { String::new() };
             format!("`{key}` is {text:?}; allowed: {}{near}", words.join(", "))
         })
     }

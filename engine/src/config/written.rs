@@ -50,6 +50,11 @@ impl Section {
         self.set.contains_key(path) || self.broken.contains(path)
     }
 
+    /// Whether the key is written, and rightly.
+    pub(crate) fn is_right(&self, path: &str) -> bool {
+        self.set.contains_key(path)
+    }
+
     /// Where the table of a section begins, if there is one.
     pub(crate) fn table(&self, path: &str) -> Option<&At> {
         self.tables.get(path)

@@ -158,9 +158,11 @@ fn frame(section: &Section, format: &Format, judge: &mut Judge<'_>) -> Option<Fr
         );
     }
     let multiline_start = match section.text("item.multiline.start") {
-        Some(text) => Some(judge.accept(section, "item.multiline.start", regex(&text))?),
-        None => None,
+        Some(text) => judge.accept(section, "item.multiline.start", regex(&text)).map(Some),
+        None => Some(None),
     };
+    let include_lines = regexes(section, "item.include_lines", judge);
+    let exclude_lines = regexes(section, "item.exclude_lines", judge);
     let line_bytes_max = match format {
         Format::Ecs { .. } if !section.has("item.line_bytes_max") => ECS_LINE_BYTES,
         _ => section.size("item.line_bytes_max"),
@@ -173,7 +175,7 @@ fn frame(section: &Section, format: &Format, judge: &mut Judge<'_>) -> Option<Fr
             _ => LongLine::Truncate,
         },
         carriage_return,
-        multiline_start,
+        multiline_start: multiline_start?,
         flush_after: section.duration_or_word(if multiline {
             "item.multiline.flush_after"
         } else {
@@ -183,8 +185,8 @@ fn frame(section: &Section, format: &Format, judge: &mut Judge<'_>) -> Option<Fr
             true => EventUnit::Chunk { bytes_max: usize::try_from(section.size("item.chunk_bytes")).ok()? },
             false => EventUnit::Line,
         },
-        include_lines: regexes(section, "item.include_lines", judge)?,
-        exclude_lines: regexes(section, "item.exclude_lines", judge)?,
+        include_lines: include_lines?,
+        exclude_lines: exclude_lines?,
     }))
 }
 

@@ -105,7 +105,7 @@ impl Judge<'_> {
 
     /// A key that means nothing without another one is a misunderstanding.
     fn needs(&mut self, section: &Section, path: &str, holds: bool, what: &str) {
-        if section.has(path) && !holds {
+        if section.is_right(path) && !holds {
             let name = path.rsplit('.').next().unwrap_or(path);
             self.refuse(&section.at(path), format!("`{name}` has no effect without {what}"));
         }
