@@ -422,7 +422,7 @@ fn x01_only_loopback_may_listen() {
 
 /// The text with the directory's name replaced, which differs from run to run.
 fn secret_check(dir: &tempfile::TempDir, kafka: &str, expected: Expect) {
-    let dir = dir.path().to_str().unwrap();
+    let dir = dir.path().to_str().expect("a UTF-8 path");
     let shown = match read(with("", &kafka.replace("DIR", dir), "").as_bytes(), &Typed::default()) {
         Ok(plan) => format!("{:?}\n{:?}\n{:?}", plan.kafka.tls, plan.kafka.sasl, plan.warnings),
         Err(refused) => refused.to_string(),

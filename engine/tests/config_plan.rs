@@ -21,7 +21,7 @@ fn read(text: &str) -> Plan {
 }
 
 fn typed(words: &[&str]) -> Typed {
-    match Arguments::read(["logdrive", "run"].iter().chain(words)).unwrap().verb {
+    match Arguments::read(["logdrive", "run"].iter().chain(words)).expect("a command line").verb {
         Verb::Run(run) => run.typed(),
         other => panic!("{other:?}"),
     }
