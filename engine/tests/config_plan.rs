@@ -98,6 +98,7 @@ fn what_is_written_is_meant() {
         include = ["/m/*"]
         topic = "t"
         framing = "chunk"
+        exclude_lines = ["x"]
         flush_after = "2s"
         partition = 7
         [[item]]

@@ -197,7 +197,8 @@ fn frame(section: &Section, format: &Format, judge: &mut Judge<'_>) -> Option<Fr
     }))
 }
 
-/// A chunk is one span of the file as it is: what needs single lines, or changes them, excludes it.
+/// A chunk is one span of the file as it is: what joins or changes lines excludes it. Filters do not: a
+/// line that is left out ends a chunk.
 fn one_span_of_the_file(
     section: &Section,
     format: &Format,
@@ -206,8 +207,6 @@ fn one_span_of_the_file(
 ) {
     for (path, is_there) in [
         ("item.multiline", section.table("item.multiline").is_some()),
-        ("item.include_lines", !section.texts("item.include_lines").is_empty()),
-        ("item.exclude_lines", !section.texts("item.exclude_lines").is_empty()),
         ("item.carriage_return", carriage_return == CarriageReturn::Strip),
         ("item.format", matches!(format, Format::Ecs { .. })),
     ] {
