@@ -181,12 +181,13 @@ impl Bench<'_> {
         let mut child = self.start(side, &topic, &state, &part)?;
         let lines = self.backlog.lines();
         let mut first_line_at = None;
-        self.setup.cluster.wait_for_count(&topic, 1, lines, STUCK_AFTER, |held| {
+        let complete = self.setup.cluster.wait_for_count(&topic, 1, lines, STUCK_AFTER, |held| {
             if held > 0 {
                 first_line_at.get_or_insert_with(Instant::now);
             }
             child.expect_healthy()
         })?;
+        ensure!(complete, "{side:?} did not deliver the file{}", child.last_words());
         let done = Instant::now();
         let wall_s = (done - child.started()).as_secs_f64();
         let exit = match side {
