@@ -45,7 +45,7 @@ pub struct Rotation {
 
 /// What went wrong with which file.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} {}: {source}", path.display())]
+#[error("cannot {action} {}", path.display())]
 pub struct FileError {
     action: &'static str,
     path: PathBuf,
@@ -336,7 +336,8 @@ mod tests {
     fn an_existing_file_is_refused_by_name() {
         let dir = tempfile::tempdir().unwrap();
         let _first = LogFile::create(dir.path(), 4, 5, None).unwrap();
-        let error = LogFile::create(dir.path(), 4, 5, None).unwrap_err().to_string();
-        assert!(error.contains("load-4.log: File exists"), "{error}");
+        let error = LogFile::create(dir.path(), 4, 5, None).unwrap_err();
+        assert!(error.to_string().ends_with("load-4.log"), "{error}");
+        assert_eq!(error.source.kind(), io::ErrorKind::AlreadyExists);
     }
 }
