@@ -31,21 +31,22 @@ may_install() {
     command -v apt-get >/dev/null && as_root true
 }
 
-# apt_install PACKAGE...: quiet, and the package lists are fetched once per run only, since that is the slow part.
+# The package lists, once per run, since fetching them is the slow part.
 APT_LISTS_FRESH=
+apt_update() {
+    [[ -z $APT_LISTS_FRESH ]] || return 0
+    as_root apt-get update -qq >/dev/null 2>&1 || warn "warning: apt-get update failed; trying with the old package lists"
+    APT_LISTS_FRESH=yes
+}
+
+# apt_install PACKAGE: says something only when it fails.
 apt_install() {
-    local log
-    log=$(mktemp)
-    if [[ -z $APT_LISTS_FRESH ]]; then
-        as_root apt-get update -qq >"$log" 2>&1 || warn "warning: apt-get update failed; trying with the old package lists"
-        APT_LISTS_FRESH=yes
-    fi
-    if ! as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >>"$log" 2>&1; then
-        tail -n 5 "$log" >&2
-        rm -f "$log"
+    local out
+    apt_update
+    out=$(as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1" 2>&1) || {
+        tail -n 5 <<<"$out" >&2
         return 1
-    fi
-    rm -f "$log"
+    }
 }
 
 # need NAME PACKAGE REASON CHECK...: makes sure that CHECK succeeds, by installing PACKAGE if it must and may.
@@ -80,6 +81,7 @@ need_java() {
     local package=default-jre-headless candidate
     java_is_17_or_later && return
     [[ -z ${JAVA_HOME:-} ]] || die "JAVA_HOME=$JAVA_HOME is no Java 17 or later, which Kafka needs; unset it or point it to one"
+    ! may_install || apt_update # A fresh container knows no package at all.
     for candidate in openjdk-17-jre-headless openjdk-21-jre-headless openjdk-25-jre-headless; do
         if apt-cache show "$candidate" >/dev/null 2>&1; then
             package=$candidate
@@ -131,4 +133,30 @@ free_ports() { # COUNT
         fi
     done
     die "no $count neighbouring free ports between 20000 and 30000"
+}
+
+# attend SECONDS COMMAND...: runs a command and waits for it, for so long at most. Its process group is its own and
+# the shell waits in `wait`, so a signal to the script is heeded at once, and `dismiss` ends all that was started.
+ATTENDED=
+attend() {
+    local code=0
+    timeout --kill-after=10 "$@" </dev/null &
+    ATTENDED=$!
+    wait "$ATTENDED" || code=$?
+    ATTENDED=
+    return "$code"
+}
+
+dismiss() {
+    if [[ -n $ATTENDED ]]; then
+        kill "$ATTENDED" 2>/dev/null || true
+        wait "$ATTENDED" 2>/dev/null || true
+        ATTENDED=
+    fi
+}
+
+# Turns signals into an ordinary exit, so that one EXIT trap cleans up in every case.
+exit_on_signals() {
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
 }

@@ -1,7 +1,7 @@
 //! The log files: appending to them, and rotating them as logrotate does.
 //!
 //! A [`LogFile`] knows its own life and keeps the books of it (lines, bytes, checksum) for the journal.
-//! It does not know when a line is due; [`Rotation::due`] is asked before each line, so that a limit is
+//! It does not know when a line is due; [`LogFile::is_full`] is asked before each line, so that a limit is
 //! never passed and no generation stays empty.
 
 use std::fs::{self, File, OpenOptions};
