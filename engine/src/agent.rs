@@ -80,7 +80,9 @@ async fn serve<R: Reads>(reads: R, plan: Plan, bell: Bell, reread: Reread) -> Re
     let mut agent = Agent { items: Items::new(host, lost_to_end), plan: None, clock, bell, monitor, reread, tick_at: Nanos(0) };
     agent.apply(&mut driver, plan)?;
     agent.ship(&mut driver, &mut signals).await;
-    agent.stop(driver, &mut signals).await
+    let code = agent.stop(driver, &mut signals).await?;
+    // A read that hangs in the kernel would hold up the end of the ring, perhaps for ever.
+    std::process::exit(code)
 }
 
 /// What lives as long as the process, beside the driver.
@@ -183,7 +185,7 @@ impl Agent {
         mut self,
         mut driver: AgentDriver<R>,
         signals: &mut Signals,
-    ) -> Result<ExitCode> {
+    ) -> Result<i32> {
         let timeout = self.plan.as_ref().map_or_else(Default::default, |plan| plan.shutdown_timeout);
         let deadline = self.clock.now() + timeout;
         info!("stopping: waiting for acknowledgements of what is in flight");
@@ -201,7 +203,7 @@ impl Agent {
         } else {
             warn!("stopped; what is not acknowledged is read again at the next start");
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(0)
     }
 }
 

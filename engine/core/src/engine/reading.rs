@@ -34,6 +34,8 @@ const BUSY_NANOS: u64 = 8_000_000;
 /// Before looking again at an unfinished end, this much time for each of its bytes: a writer that adds
 /// single bytes to a long line must not have it fetched whole each time.
 const UNSETTLED_NANOS_PER_BYTE: u64 = 100;
+/// A read that could not be submitted is tried again after this time.
+const DEFERRED_NANOS: u64 = 5_000_000;
 /// A file that cannot be watched is looked at this often.
 const UNWATCHED_NANOS: u64 = 250_000_000;
 
@@ -75,6 +77,13 @@ impl Engine {
             return Some(ReadRequest { source: id, position, buffer, want });
         }
         None
+    }
+
+    /// A read that cannot be submitted now: the source has its turn again a little later.
+    pub fn defer_read(&mut self, read: ReadRequest, now: Nanos) {
+        self.reads_in_flight -= 1;
+        self.pool.settle(read.buffer, 0, 0);
+        self.rest(read.source, Nanos(now.0 + DEFERRED_NANOS));
     }
 
     /// Whether a source has its share of the budget in flight, or must wait for what is in flight.
