@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use logdrive_core::engine::Engine;
@@ -28,6 +29,9 @@ use crate::watch::Watch;
 
 /// The sink's watchdog and the progress line are looked after this often.
 const TICK_NANOS: u64 = 1_000_000_000;
+
+/// Deliveries do not wake the driver when it wakes up by itself within this time.
+const NAP_MAX: Duration = Duration::from_millis(5);
 
 type AgentDriver<R> = Driver<R, KafkaSink, FsPool, Watch>;
 
@@ -155,12 +159,15 @@ impl Agent {
             return None;
         }
         let wait = self.clock.until(driver.timeout().min(self.tick_at).min(until));
-        tokio::select! {
+        self.bell.nap(wait <= NAP_MAX && !driver.engine.awaits_deliveries());
+        let wish = tokio::select! {
             () = self.bell.wait() => None,
             () = hinted(driver.watch_mut()) => None,
             wish = signals.next() => Some(wish),
             () = tokio::time::sleep(wait) => None,
-        }
+        };
+        self.bell.nap(false);
+        wish
     }
 
     /// Reads the configuration again; an invalid one leaves the old one in force, whole.

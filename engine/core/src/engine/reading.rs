@@ -242,7 +242,8 @@ impl Engine {
     fn at_end(&mut self, id: SourceId, now: Nanos) {
         let grace = self.tails.get(id).map(|tail| self.policy(tail.origin.item).unlinked.grace);
         let (Some(tail), Some(grace)) = (self.tails.get_mut(id), grace) else { return };
-        if tail.is_closing(now, grace) && tail.unsettled == 0 {
+        // The descriptor is kept until Kafka has everything: a lost batch is read again through it.
+        if tail.is_closing(now, grace) && tail.unsettled == 0 && tail.ledger.is_settled() {
             self.end(id, Ending::Unlinked, now);
             return;
         }
@@ -259,7 +260,8 @@ impl Engine {
         }
         tail.state = State::Idle;
         tail.idle_since = now;
-        let release_at = tail.release_at(grace);
+        // What is due already waits for deliveries, and they wake it.
+        let release_at = tail.release_at(grace).filter(|&at| at > now);
         for at in [release_at, self.flush_at(id), self.close_at(id)].into_iter().flatten() {
             self.schedule.wake_at(at, id);
         }
