@@ -3,11 +3,23 @@
 //! `driver` moves between the core and the world and holds no policy; `io`, `kafka`, `state`, `watch`
 //! and `fs` know the core's types and never each other.
 
+pub mod agent;
+pub mod args;
 pub mod bell;
+pub mod cli;
+pub mod clock;
 pub mod config;
+pub mod driver;
+pub mod explain;
 pub mod fs;
+pub mod http;
 pub mod io;
+pub mod items;
 pub mod kafka;
+pub mod logging;
 pub mod metrics;
+pub mod monitor;
+pub mod setup;
 pub mod state;
+pub mod status;
 pub mod watch;

@@ -1,2 +1,7 @@
 //! The Logdrive agent.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    logdrive::cli::main()
+}

@@ -1,1 +1,416 @@
-//! Counters of the agent and their Prometheus text.
+//! What the agent counts, and its text for Prometheus.
+//!
+//! Two balances hold by construction, for lines and for bytes, because each item's handles move both
+//! sides at once:
+//!
+//! ```text
+//! read = acked + dropped (all reasons) + in flight
+//! ```
+//!
+//! A line is read once, when it is framed for the first time; what is read again after a loss is
+//! still in flight and counts in `reread_bytes_total`. Paths are no labels: their number has no bound.
+//! Every metric is described in `docs/metrics.md`; a test compares the two.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+use std::sync::atomic::AtomicU64;
+
+/// A gauge in seconds.
+pub type Seconds = Gauge<f64, AtomicU64>;
+
+/// The content type of [`Metrics::text`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// 0.5 ms to 60 s; the steps are finest where the latency targets lie (5 and 10 ms).
+const LATENCY_BUCKETS_SECONDS: [f64; 16] =
+    [0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0];
+
+/// Why a line that was read is not sent, or not whole.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub enum DropReason {
+    /// `include_lines` or `exclude_lines` of the item.
+    Filtered,
+    /// `on_long_line` of the item.
+    Long,
+    /// Kafka refuses the record for good.
+    Refused,
+    /// It has to be read again, and the file has been truncated or is gone.
+    Vanished,
+}
+
+impl DropReason {
+    const ALL: [DropReason; 4] =
+        [DropReason::Filtered, DropReason::Long, DropReason::Refused, DropReason::Vanished];
+
+    /// The value of the label `reason`.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            DropReason::Filtered => "filtered",
+            DropReason::Long => "long",
+            DropReason::Refused => "refused",
+            DropReason::Vanished => "vanished",
+        }
+    }
+}
+
+#[derive(Clone, Eq, PartialEq, Hash, Debug, EncodeLabelSet)]
+struct ItemLabel {
+    item: String,
+}
+
+#[derive(Clone, Eq, PartialEq, Hash, Debug, EncodeLabelSet)]
+struct DropLabels {
+    item: String,
+    reason: &'static str,
+}
+
+#[derive(Clone, Eq, PartialEq, Hash, Debug, EncodeLabelSet)]
+struct OperationLabel {
+    operation: &'static str,
+}
+
+#[derive(Clone, Eq, PartialEq, Hash, Debug, EncodeLabelSet)]
+struct ResultLabel {
+    result: &'static str,
+}
+
+/// All metrics of one agent. Fields are moved by whoever learns of the event; a move is a relaxed atomic.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    lines_read: Family<ItemLabel, Counter>,
+    bytes_read: Family<ItemLabel, Counter>,
+    lines_acked: Family<ItemLabel, Counter>,
+    bytes_acked: Family<ItemLabel, Counter>,
+    lines_dropped: Family<DropLabels, Counter>,
+    bytes_dropped: Family<DropLabels, Counter>,
+    in_flight_lines: Gauge,
+    in_flight_bytes: Gauge,
+    file_errors: Family<OperationLabel, Counter>,
+    config_reloads: Family<ResultLabel, Counter>,
+    /// Batches given to the Kafka client.
+    pub batches_sent: Counter,
+    /// Batches that came back neither acknowledged nor refused; their lines are read and sent again.
+    pub batches_lost: Counter,
+    /// Bytes read a second time because of that.
+    pub reread_bytes: Counter,
+    /// Kafka clients that stopped delivering and were replaced.
+    pub producer_rebuilds: Counter,
+    /// Positions written to the state.
+    pub checkpoint_writes: Counter,
+    /// Failures of the state, each counted when it is reported.
+    pub checkpoint_errors: Counter,
+    /// Files renamed or deleted and drained, with a successor under their name.
+    pub rotations: Counter,
+    /// Files that began anew from their first byte.
+    pub truncations: Counter,
+    /// Sum of size minus acknowledged position over all files.
+    pub file_lag_bytes: Gauge,
+    /// Files held open.
+    pub files_open: Gauge,
+    /// Files that match an item.
+    pub files_known: Gauge,
+    /// Memory of the read buffers.
+    pub buffers_allocated_bytes: Gauge,
+    /// Messages in the queues of the Kafka client.
+    pub kafka_queue_messages: Gauge,
+    /// Age of the oldest line that was read and is not settled; 0 if there is none.
+    pub oldest_unacked_seconds: Seconds,
+    /// Time since everything acknowledged was durable.
+    pub checkpoint_age_seconds: Seconds,
+    /// From the read of a batch to its acknowledgement; each batch counts once.
+    pub read_to_ack_seconds: Histogram,
+    /// From sending a request to the broker's answer.
+    pub kafka_request_latency_seconds: Histogram,
+}
+
+impl Metrics {
+    /// Everything at zero; `version` goes into `build_info`.
+    #[must_use]
+    pub fn new(version: &'static str) -> Metrics {
+        let latency = || Histogram::new(LATENCY_BUCKETS_SECONDS);
+        let mut metrics = Metrics {
+            registry: Registry::with_prefix("logdrive"),
+            lines_read: Family::default(),
+            bytes_read: Family::default(),
+            lines_acked: Family::default(),
+            bytes_acked: Family::default(),
+            lines_dropped: Family::default(),
+            bytes_dropped: Family::default(),
+            in_flight_lines: Gauge::default(),
+            in_flight_bytes: Gauge::default(),
+            file_errors: Family::default(),
+            config_reloads: Family::default(),
+            batches_sent: Counter::default(),
+            batches_lost: Counter::default(),
+            reread_bytes: Counter::default(),
+            producer_rebuilds: Counter::default(),
+            checkpoint_writes: Counter::default(),
+            checkpoint_errors: Counter::default(),
+            rotations: Counter::default(),
+            truncations: Counter::default(),
+            file_lag_bytes: Gauge::default(),
+            files_open: Gauge::default(),
+            files_known: Gauge::default(),
+            buffers_allocated_bytes: Gauge::default(),
+            kafka_queue_messages: Gauge::default(),
+            oldest_unacked_seconds: Seconds::default(),
+            checkpoint_age_seconds: Seconds::default(),
+            read_to_ack_seconds: latency(),
+            kafka_request_latency_seconds: latency(),
+        };
+        metrics.register(version);
+        metrics
+    }
+
+    /// One line for each metric; the registry adds the prefix, and `_total` to counters.
+    fn register(&mut self, version: &'static str) {
+        let r = &mut self.registry;
+        r.register("build", "The version that runs", Info::new([("version", version)]));
+        r.register("lines_read", "Lines read from files for the first time", self.lines_read.clone());
+        r.register("bytes_read", "Bytes of those lines, terminators included", self.bytes_read.clone());
+        r.register("lines_acked", "Lines that Kafka has acknowledged", self.lines_acked.clone());
+        r.register("bytes_acked", "Bytes of those lines, terminators included", self.bytes_acked.clone());
+        r.register("lines_dropped", "Lines not sent, or not whole, by reason", self.lines_dropped.clone());
+        r.register("bytes_dropped", "Bytes not sent, by reason", self.bytes_dropped.clone());
+        r.register("in_flight_lines", "Lines read and not settled yet", self.in_flight_lines.clone());
+        r.register("in_flight_bytes", "Bytes of those lines", self.in_flight_bytes.clone());
+        r.register("file_errors", "Operations on files that failed", self.file_errors.clone());
+        r.register("config_reloads", "Attempts to reload the configuration", self.config_reloads.clone());
+        r.register("batches_sent", "Batches given to the Kafka client", self.batches_sent.clone());
+        r.register("batches_lost", "Batches to be read and sent again", self.batches_lost.clone());
+        r.register("reread_bytes", "Bytes read a second time for that", self.reread_bytes.clone());
+        r.register("producer_rebuilds", "Kafka clients replaced", self.producer_rebuilds.clone());
+        r.register("checkpoint_writes", "Positions written to the state", self.checkpoint_writes.clone());
+        r.register("checkpoint_errors", "Failures of the state", self.checkpoint_errors.clone());
+        r.register("rotations", "Files renamed or deleted and followed by another", self.rotations.clone());
+        r.register("truncations", "Files that began anew", self.truncations.clone());
+        r.register("file_lag_bytes", "Bytes in files not acknowledged yet", self.file_lag_bytes.clone());
+        r.register("files_open", "Files held open", self.files_open.clone());
+        r.register("files_known", "Files that match an item", self.files_known.clone());
+        let buffers = self.buffers_allocated_bytes.clone();
+        r.register("buffers_allocated_bytes", "Memory of the read buffers", buffers);
+        let queue = self.kafka_queue_messages.clone();
+        r.register("kafka_queue_messages", "Messages queued in the Kafka client", queue);
+        let oldest = self.oldest_unacked_seconds.clone();
+        r.register("oldest_unacked_seconds", "Age of the oldest line in flight", oldest);
+        let age = self.checkpoint_age_seconds.clone();
+        r.register("checkpoint_age_seconds", "Time since all positions were durable", age);
+        let read_to_ack = self.read_to_ack_seconds.clone();
+        r.register("read_to_ack_seconds", "From the read of a batch to its acknowledgement", read_to_ack);
+        let latency = self.kafka_request_latency_seconds.clone();
+        r.register("kafka_request_latency_seconds", "From a request to the broker's answer", latency);
+    }
+
+    /// The handles of one item; all its series exist from then on.
+    #[must_use]
+    pub fn item(&self, name: &str) -> ItemMetrics {
+        let label = ItemLabel { item: name.to_owned() };
+        let dropped = |family: &Family<DropLabels, Counter>| {
+            DropReason::ALL.map(|reason| {
+                let labels = DropLabels { item: name.to_owned(), reason: reason.label() };
+                family.get_or_create_owned(&labels)
+            })
+        };
+        ItemMetrics {
+            lines_read: self.lines_read.get_or_create_owned(&label),
+            bytes_read: self.bytes_read.get_or_create_owned(&label),
+            lines_acked: self.lines_acked.get_or_create_owned(&label),
+            bytes_acked: self.bytes_acked.get_or_create_owned(&label),
+            lines_dropped: dropped(&self.lines_dropped),
+            bytes_dropped: dropped(&self.bytes_dropped),
+            in_flight_lines: self.in_flight_lines.clone(),
+            in_flight_bytes: self.in_flight_bytes.clone(),
+        }
+    }
+
+    /// Counts a failed operation on a file (`open`, `read`, `list`, ...).
+    pub fn file_error(&self, operation: &'static str) {
+        self.file_errors.get_or_create(&OperationLabel { operation }).inc();
+    }
+
+    /// Counts an attempt to reload the configuration.
+    pub fn config_reload(&self, accepted: bool) {
+        let result = if accepted { "accepted" } else { "refused" };
+        self.config_reloads.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    /// Lines read and not settled yet.
+    #[must_use]
+    pub fn in_flight_lines(&self) -> i64 {
+        self.in_flight_lines.get()
+    }
+
+    /// Bytes of those lines.
+    #[must_use]
+    pub fn in_flight_bytes(&self) -> i64 {
+        self.in_flight_bytes.get()
+    }
+
+    /// All metrics in the OpenMetrics text format.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("writing into a string cannot fail");
+        text
+    }
+}
+
+/// The counters of one item, resolved once: counting a batch is a few relaxed atomics.
+#[derive(Clone, Debug)]
+pub struct ItemMetrics {
+    lines_read: Counter,
+    bytes_read: Counter,
+    lines_acked: Counter,
+    bytes_acked: Counter,
+    /// Indexed by [`DropReason`].
+    lines_dropped: [Counter; DropReason::ALL.len()],
+    bytes_dropped: [Counter; DropReason::ALL.len()],
+    in_flight_lines: Gauge,
+    in_flight_bytes: Gauge,
+}
+
+impl ItemMetrics {
+    /// Lines were framed for the first time: they are in flight from now on.
+    pub fn read(&self, lines: u64, bytes: u64) {
+        self.lines_read.inc_by(lines);
+        self.bytes_read.inc_by(bytes);
+        self.in_flight_lines.inc_by(lines.cast_signed());
+        self.in_flight_bytes.inc_by(bytes.cast_signed());
+    }
+
+    /// Kafka has acknowledged lines that were in flight.
+    pub fn acked(&self, lines: u64, bytes: u64) {
+        self.lines_acked.inc_by(lines);
+        self.bytes_acked.inc_by(bytes);
+        self.landed(lines, bytes);
+    }
+
+    /// Lines that were in flight will not be sent, or of a line only these bytes (with 0 `lines`).
+    pub fn dropped(&self, reason: DropReason, lines: u64, bytes: u64) {
+        self.lines_dropped[reason as usize].inc_by(lines);
+        self.bytes_dropped[reason as usize].inc_by(bytes);
+        self.landed(lines, bytes);
+    }
+
+    /// What this item has read, had acknowledged, and dropped so far, in lines.
+    #[must_use]
+    pub fn lines(&self) -> (u64, u64, u64) {
+        let dropped = self.lines_dropped.iter().map(Counter::get).sum();
+        (self.lines_read.get(), self.lines_acked.get(), dropped)
+    }
+
+    fn landed(&self, lines: u64, bytes: u64) {
+        self.in_flight_lines.dec_by(lines.cast_signed());
+        self.in_flight_bytes.dec_by(bytes.cast_signed());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+
+    /// An agent in which everything that can have labels has some.
+    fn used() -> Metrics {
+        let metrics = Metrics::new("1.2.3");
+        let web = metrics.item("web");
+        web.read(10, 1000);
+        web.dropped(DropReason::Filtered, 2, 150);
+        web.dropped(DropReason::Long, 0, 50);
+        web.acked(5, 500);
+        metrics.item("db").read(1, 7);
+        metrics.file_error("open");
+        metrics.config_reload(true);
+        metrics.read_to_ack_seconds.observe(0.004);
+        metrics
+    }
+
+    /// The sum of a metric over all its labels.
+    fn sum(text: &str, name: &str) -> i64 {
+        let sample = |line: &str| {
+            let (key, value) = line.rsplit_once(' ')?;
+            let bare = key.split_once('{').map_or(key, |(bare, _)| bare);
+            if bare == format!("logdrive_{name}") { value.parse::<i64>().ok() } else { None }
+        };
+        text.lines().filter_map(sample).sum()
+    }
+
+    /// Name -> (type, labels), from the text.
+    fn exported(text: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
+        let mut found = BTreeMap::new();
+        let mut family = (String::new(), String::new());
+        for line in text.lines() {
+            if let Some(of) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = of.split_once(' ').unwrap();
+                let suffix = match kind {
+                    "counter" => "_total",
+                    "info" => "_info",
+                    _ => "",
+                };
+                family = (format!("{name}{suffix}"), kind.to_owned());
+            } else if !line.starts_with('#') {
+                let keys = line.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
+                let keys = keys.map_or("", |(labels, _)| labels).split(',').filter(|label| !label.is_empty());
+                let keys = keys.map(|label| label.split_once('=').unwrap().0).filter(|&key| key != "le");
+                let entry = found.entry(family.0.clone());
+                let entry = entry.or_insert_with(|| (family.1.clone(), BTreeSet::new()));
+                entry.1.extend(keys.map(str::to_owned));
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn read_is_acked_and_dropped_and_in_flight() {
+        let text = used().text();
+        for unit in ["lines", "bytes"] {
+            let of = |what: &str| sum(&text, &format!("{unit}_{what}_total"));
+            let in_flight = sum(&text, &format!("in_flight_{unit}"));
+            assert!(in_flight > 0);
+            assert_eq!(of("read"), of("acked") + of("dropped") + in_flight, "{unit}");
+        }
+        assert!(
+            text.contains("logdrive_lines_dropped_total{item=\"web\",reason=\"filtered\"} 2\n"),
+            "{text}"
+        );
+        assert!(text.contains("logdrive_build_info{version=\"1.2.3\"} 1\n"), "{text}");
+        assert!(text.contains("logdrive_read_to_ack_seconds_bucket{le=\"0.005\"} 1\n"), "{text}");
+    }
+
+    #[test]
+    fn the_name_of_an_item_cannot_break_the_text() {
+        let metrics = Metrics::new("1");
+        metrics.item("a\"} 1\nlogdrive_x{b=\"\\").read(1, 1);
+        assert!(!metrics.text().lines().any(|line| line.starts_with("logdrive_x")), "{}", metrics.text());
+    }
+
+    #[test]
+    fn docs_and_code_name_the_same_metrics_with_the_same_types_and_labels() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        let rows = page.lines().filter(|line| line.starts_with("| `logdrive_"));
+        let documented: BTreeMap<_, _> = rows
+            .map(|row| {
+                let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+                let labels = cells[3].split(',').map(|label| label.trim().trim_matches('`'));
+                let labels = labels.filter(|label| !label.is_empty()).map(str::to_owned).collect();
+                (cells[1].trim_matches('`').to_owned(), (cells[2].to_owned(), labels))
+            })
+            .collect();
+        let exported = exported(&used().text());
+        assert_eq!(documented, exported);
+        assert_eq!(documented.len(), 28);
+        for reason in DropReason::ALL {
+            assert!(page.contains(&format!("`{}`", reason.label())));
+        }
+    }
+}

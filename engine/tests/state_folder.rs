@@ -1,5 +1,7 @@
 //! The state store in a real folder: two processes, a killed one, and changes by hand.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where its expectation does")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

@@ -1,14 +1,59 @@
 //! Everything that may hang on a file system: listing and opening, on threads of their own.
 //!
 //! The driver never calls a file system that might be a dead network mount. It hands jobs to the pool
-//! and takes answers; a job that hangs holds up only its own directory.
+//! and takes answers; a job that hangs holds up only its own directory (or its dead mount).
+//!
+//! Nothing is remembered here between jobs: what a listing means is the core's business, and what a
+//! pattern matches is behind [`Rules`].
 
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 
 use logdrive_core::discover::{Listing, RawPath};
 use logdrive_core::position::Position;
 use logdrive_core::source::{FileId, ItemId, SourceId};
+
+mod error;
+mod list;
+mod mounts;
+mod open;
+mod pool;
+mod resolve;
+
+pub use error::{FileError, FileErrorKind};
+pub use pool::FsPool;
+
+/// Which files the configuration means, and how far links are followed for them.
+///
+/// The path of a file or directory has a part that a pattern spells out, like `/var/log` in
+/// `/var/log/*/x.log`: the administrator's own choice, opened like any path. Names below it were made by
+/// whoever may write there, and links among them are traps until the item's policy says otherwise.
+pub trait Rules: Send + Sync {
+    /// The first item whose patterns match the path of a file.
+    fn first_match(&self, path: &[u8]) -> Option<ItemId>;
+    /// Whether a pattern could match a file somewhere below this directory.
+    fn could_match_below(&self, directory: &[u8]) -> bool;
+    /// The policy of an item.
+    fn symlinks(&self, item: ItemId) -> Symlinks;
+    /// Whether one of the items that could match below this directory has the policy
+    /// [`Symlinks::Follow`].
+    fn follows_below(&self, directory: &[u8]) -> bool;
+    /// How many leading bytes of this directory's path some pattern spells out: whole components, so
+    /// 8 of `/var/log/a/b` with the pattern above, and all 8 of `/var/log`.
+    fn spelled_out(&self, directory: &[u8]) -> usize;
+}
+
+/// What to do with a symbolic link that matches.
+#[derive(Copy, Clone, Eq, PartialEq, Debug, Default)]
+pub enum Symlinks {
+    /// It is not read.
+    Never,
+    /// It is read when its owner could have read the target anyway: it belongs to root or to the
+    /// target's owner, and lies in a directory where nobody else can put links.
+    #[default]
+    Owner,
+    /// It is read, and links to directories are entered. For directories that only trusted users write.
+    Follow,
+}
 
 /// Work for the pool.
 #[derive(Debug)]
@@ -24,7 +69,7 @@ pub enum Job {
         source: SourceId,
         /// The item whose symlink policy holds.
         item: ItemId,
-        /// Where it was seen.
+        /// Where it was seen; absolute.
         path: RawPath,
         /// The position whose preceding bytes are wanted in [`Opened::before`].
         before: Position,
@@ -50,6 +95,39 @@ pub enum Done {
         /// The open file.
         result: Result<Opened, FileError>,
     },
+    /// A job takes longer than it should; the others go on. Said once for each job, whose own answer
+    /// follows if it ever comes.
+    Hung(FileError),
+}
+
+impl Job {
+    /// Does it, on this thread.
+    #[must_use]
+    pub fn run(self, rules: &dyn Rules) -> Done {
+        match self {
+            Job::List { directory } => list::list(&directory, rules),
+            Job::Open { source, item, path, before } => {
+                Done::Opened { source, result: open::open(item, &path, before, rules) }
+            }
+        }
+    }
+
+    /// The directory that it may hang on.
+    fn directory(&self) -> RawPath {
+        match self {
+            Job::List { directory } => directory.clone(),
+            Job::Open { path, .. } => split(path).0.into(),
+        }
+    }
+}
+
+/// The directory of an absolute path, and the name in it.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|byte| *byte == b'/') {
+        Some(0) => (b"/", &path[1..]),
+        Some(at) => (&path[..at], &path[at + 1..]),
+        None => (b"/", path),
+    }
 }
 
 /// An open regular file with the evidence of what it is.
@@ -65,17 +143,4 @@ pub struct Opened {
     pub head: Vec<u8>,
     /// The at most `GUARD_BYTES_MAX` bytes before the position that was asked for.
     pub before: Vec<u8>,
-}
-
-/// One operation failed on one file or directory; the others go on.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot {operation} {}: {source}", path.display())]
-pub struct FileError {
-    /// The operation: `open`, `list`, `read`, ...
-    pub operation: &'static str,
-    /// On what.
-    pub path: PathBuf,
-    /// Why.
-    #[source]
-    pub source: std::io::Error,
 }

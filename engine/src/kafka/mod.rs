@@ -1,1 +1,40 @@
-//! librdkafka behind the batch-level seam `logdrive_core::batch::Sink`.
+//! librdkafka behind the batch-level seam [`logdrive_core::batch::Sink`].
+//!
+//! Batches go in whole and come back whole, with one outcome. Payloads are not copied: librdkafka is
+//! given pointers into the batches, which stay here until their last delivery report is in. The sink
+//! never drops and never decides what to send again: what is not acknowledged comes back as refused or
+//! lost, and the engine goes back to its files.
+//!
+//! | file | what |
+//! |---|---|
+//! | `settings`, `invariants` | what an operator may set, and the librdkafka properties that follow |
+//! | `route`, `ecs` | what a batch becomes: topic, partition, key, value |
+//! | `sink`, `upkeep` | the seam: takes and gives back; asks, watches, rebuilds, ends |
+//! | `instance` | one producer instance and the loop that feeds it |
+//! | `reports`, `slots` | its thread, and the counting of delivery reports |
+//! | `freight` | owns the bytes that librdkafka points to |
+//! | `topics` | what is known of each topic, stalls included |
+//! | `native` | librdkafka's C interface: all of the unsafe code but the two calls of `instance` |
+
+mod ecs;
+mod freight;
+mod instance;
+mod invariants;
+mod native;
+mod reports;
+mod route;
+mod settings;
+mod sink;
+mod slots;
+mod status;
+mod topics;
+mod upkeep;
+
+pub use route::{Format, Key, Partition, Route, RouteError};
+pub use settings::{
+    Acks, Compression, CreateTopics, InFlightBudget, KafkaSettings, Sasl, SaslMechanism, Secret,
+    SettingsError, Tls,
+};
+pub use sink::{KafkaError, KafkaSink};
+pub use native::describe;
+pub use status::{InFlight, RoundTrip, SinkCounters, SinkStatus, TopicStatus};

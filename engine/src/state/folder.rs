@@ -22,7 +22,15 @@ const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 /// The held lock; dropping it lets the next process in.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: OwnedFd,
+    file: OwnedFd,
+}
+
+impl Drop for Lock {
+    /// Closing would not be enough: a child process that is just being started shares the open file until
+    /// it executes its program.
+    fn drop(&mut self) {
+        let _gone = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+    }
 }
 
 /// Opens the folder for an agent: creates it if only the last component is missing, refuses it when it
@@ -88,7 +96,7 @@ fn lock(dir: &Path, folder: &OwnedFd, wall_ms: i64) -> Result<Lock, StateError> 
     // A full disk must not keep the agent from starting: the name is a courtesy, the lock is held.
     let _courtesy = rustix::fs::ftruncate(&file, 0)
         .and_then(|()| rustix::io::pwrite(&file, introduction(wall_ms).as_bytes(), 0));
-    Ok(Lock { _file: file })
+    Ok(Lock { file })
 }
 
 /// What a holder writes into the lock file.

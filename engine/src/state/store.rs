@@ -93,9 +93,11 @@ pub struct StateStore {
     syncing: Vec<Durable>,
     synced: Vec<Durable>,
     synced_up_to: SyncedUpTo,
-    jobs: Sender<Job>,
+    /// `None` only while the store ends.
+    jobs: Option<Sender<Job>>,
     done: Receiver<Done>,
     thread: Option<JoinHandle<()>>,
+    /// Let go after the thread has ended, which may still put a file in place.
     _lock: Option<Lock>,
 }
 
@@ -142,7 +144,7 @@ impl StateStore {
             syncing: Vec::new(),
             synced: Vec::new(),
             synced_up_to: SyncedUpTo(synced),
-            jobs,
+            jobs: Some(jobs),
             done,
             thread: None,
             _lock: None,
@@ -287,10 +289,6 @@ impl StateStore {
                 break;
             }
         }
-        drop(self.jobs);
-        if let Some(thread) = self.thread {
-            thread.join().expect("the state thread does not panic");
-        }
         error.map_or(Ok(()), Err)
     }
 
@@ -323,7 +321,8 @@ impl StateStore {
     }
 
     fn send(&self, job: Job) {
-        self.jobs.send(job).expect("the syncer lives as long as the store");
+        let jobs = self.jobs.as_ref().expect("there until the store ends");
+        jobs.send(job).expect("the syncer lives as long as the store");
     }
 
     fn finish(&mut self, done: Done) -> Option<Result<SyncedUpTo, StateError>> {
@@ -400,6 +399,16 @@ impl StateStore {
         if self.health == Health::Sound {
             self.health = Health::Poisoned { retry_at: Nanos(0) };
             self.failure = Some(failed(operation, &self.dir, POSITIONS, error));
+        }
+    }
+}
+
+impl Drop for StateStore {
+    /// Waits for the job under way, so that no file is replaced after the lock is let go.
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            let _panicked = thread.join();
         }
     }
 }

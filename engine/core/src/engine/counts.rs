@@ -150,10 +150,11 @@ impl Engine {
         })
     }
 
-    /// The generation of a source.
+    /// The generation that a path names now.
     #[must_use]
-    pub fn generation(&self, id: SourceId) -> Option<GenerationId> {
-        self.tails.get(id).map(|tail| tail.origin.generation)
+    pub fn generation_at(&self, path: &[u8]) -> Option<GenerationId> {
+        let directory = self.directories.get(super::opening::directory_of(path))?;
+        self.tails.get(*directory.names.get(path)?).map(|tail| tail.origin.generation)
     }
 }
 

@@ -35,7 +35,8 @@ use crate::position::{Nanos, Position};
 use crate::schedule::Schedule;
 use crate::source::{FileId, ItemId, SourceId};
 use crate::table::Table;
-use crate::tail::{Ending, State, Tail};
+pub use crate::tail::Ending;
+use crate::tail::{State, Tail};
 
 /// What the driver is to do. Results come back through the `handle_*` named in each.
 #[derive(Debug)]

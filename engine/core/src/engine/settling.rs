@@ -7,11 +7,11 @@ use crate::batch::{Batch, BatchId, Delivery, Outcome, Sink, TrySend};
 use crate::checkpoint::Checkpoint;
 use crate::ledger::Mark;
 use crate::position::{Nanos, Position};
-use crate::source::SourceId;
+use crate::source::{GenerationId, SourceId};
 use crate::tail::State;
 
 /// How long an item is left alone whose topic is not to be had.
-const UNAVAILABLE_NANOS: u64 = 500_000_000;
+const UNAVAILABLE_NANOS: u64 = 100_000_000;
 /// Event lists that are kept for use again.
 const SPARE_EVENTS_MAX: usize = 256;
 
@@ -196,8 +196,9 @@ impl Engine {
     }
 
     /// A saved position is on the disk for certain.
-    pub fn handle_durable(&mut self, id: SourceId, position: Position) {
-        if let Some(tail) = self.tails.get_mut(id) {
+    pub fn handle_durable(&mut self, id: SourceId, generation: GenerationId, position: Position) {
+        let tail = self.tails.get_mut(id);
+        if let Some(tail) = tail.filter(|tail| tail.origin.generation == generation) {
             tail.durable = tail.durable.max(position.min(tail.ledger.acked().position));
         }
     }

@@ -1,0 +1,248 @@
+//! `logdrive run`: puts the parts together, waits for whatever comes first, reloads and stops.
+
+use std::future::poll_fn;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use logdrive_core::engine::Engine;
+use logdrive_core::position::Nanos;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info, warn};
+
+use crate::bell::Bell;
+use crate::clock::{Clock, wall_ns};
+use crate::config::Plan;
+use crate::driver::Driver;
+use crate::fs::FsPool;
+use crate::io::Reads;
+use crate::io::blocking::BlockingReads;
+use crate::io::probe::{Chosen, choose};
+use crate::io::uring::{self, UringReads};
+use crate::items::Items;
+use crate::kafka::KafkaSink;
+use crate::monitor::Monitor;
+use crate::setup;
+use crate::state::StateStore;
+use crate::watch::Watch;
+
+/// The sink's watchdog and the progress line are looked after this often.
+const TICK_NANOS: u64 = 1_000_000_000;
+
+type AgentDriver<R> = Driver<R, KafkaSink, FsPool, Watch>;
+
+/// Where the configuration came from, to read it again.
+pub type Reread = Box<dyn Fn() -> Result<Plan, String>>;
+
+/// Runs the agent until it is told to stop.
+///
+/// # Errors
+/// What stands in the way of a start, each in one line.
+pub fn run(plan: Plan, reread: Reread) -> Result<ExitCode> {
+    for warning in &plan.warnings {
+        warn!("{warning}");
+    }
+    let chosen = choose(setup::io(plan.io))?;
+    info!("{chosen}");
+    let bell = Bell::default();
+    match chosen {
+        Chosen::Uring => uring::start(async { serve(UringReads::new(bell.clone()), plan, bell, reread).await }),
+        Chosen::Blocking | Chosen::BlockingInstead(_) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let reads = BlockingReads::new(bell.clone()).context("cannot start the reading threads")?;
+            runtime.block_on(serve(reads, plan, bell, reread))
+        }
+    }
+}
+
+async fn serve<R: Reads>(reads: R, plan: Plan, bell: Bell, reread: Reread) -> Result<ExitCode> {
+    let clock = Clock::start();
+    let (store, slots) = StateStore::open(&plan.state.dir, bell.clone(), wall_ns() / 1_000_000)?;
+    let mut signals = Signals::new()?;
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let sink = KafkaSink::new(setup::kafka(&plan.kafka), setup::budget(&plan.limits), &host, bell.clone())?;
+    let line_buffer_max = plan.items.iter().map(|item| item.frame.buffer_bytes_min()).max().unwrap_or(0);
+    let strays = slots.iter().map(|(_, checkpoint)| *checkpoint).collect();
+    let engine = Engine::new(setup::limits(&plan), line_buffer_max, wall_ns() as u64, strays);
+    let slots = slots.iter().map(|(slot, checkpoint)| (checkpoint.generation.0, *slot));
+    let watch = match Watch::new() {
+        Ok(watch) => Some(watch),
+        Err(error) => {
+            warn!("{error}; changes are found by looking now and then");
+            None
+        }
+    };
+    let monitor = Monitor::start(&plan, &bell)?;
+    let files = FsPool::new(bell.clone(), Arc::new(setup::PlanRules::new(&plan, &[])))?;
+    let mut driver: AgentDriver<R> =
+        Driver::new(engine, (reads, sink, files, watch), store, slots, monitor.metrics());
+    let mut agent = Agent { items: Items::new(host), plan: None, clock, bell, monitor, reread, tick_at: Nanos(0) };
+    agent.apply(&mut driver, plan)?;
+    agent.ship(&mut driver, &mut signals).await;
+    agent.stop(driver, &mut signals).await
+}
+
+/// What lives as long as the process, beside the driver.
+struct Agent {
+    items: Items,
+    /// The plan in force; `None` before the first.
+    plan: Option<Plan>,
+    clock: Clock,
+    bell: Bell,
+    monitor: Monitor,
+    reread: Reread,
+    tick_at: Nanos,
+}
+
+impl Agent {
+    /// Puts a plan in force: the first one, or the difference to the one before.
+    fn apply<R: Reads>(&mut self, driver: &mut AgentDriver<R>, plan: Plan) -> Result<()> {
+        let now = self.clock.now();
+        if let Some(old) = &self.plan {
+            for key in setup::fixed_differences(old, &plan) {
+                warn!("{key} has changed: it holds from the next start on");
+            }
+            if old.kafka != plan.kafka {
+                info!("the connection to kafka has changed: unacknowledged lines are read again");
+                let settings = setup::kafka(&plan.kafka);
+                let budget = setup::budget(&old.limits);
+                let sink = KafkaSink::new(settings, budget, self.items.host(), self.bell.clone())?;
+                driver.replace_sink(sink, now);
+                self.items.forget_routes();
+            }
+        }
+        self.items.apply(driver, &plan, now)?;
+        driver.files_mut().replace_rules(self.items.rules(&plan));
+        for root in setup::roots(&plan) {
+            driver.engine.add_root(root);
+        }
+        driver.engine.list_all();
+        self.plan = Some(plan);
+        Ok(())
+    }
+
+    /// Turns and waits until a signal says stop.
+    async fn ship<R: Reads>(&mut self, driver: &mut AgentDriver<R>, signals: &mut Signals) {
+        loop {
+            match self.turn_and_wait(driver, signals, Nanos(u64::MAX)).await {
+                Some(Wish::Stop) => return,
+                Some(Wish::Reload) => self.reload(driver),
+                None => {}
+            }
+        }
+    }
+
+    /// One turn, and then the wait for whatever comes first. Returns the wish of a signal.
+    async fn turn_and_wait<R: Reads>(
+        &mut self,
+        driver: &mut AgentDriver<R>,
+        signals: &mut Signals,
+        until: Nanos,
+    ) -> Option<Wish> {
+        let moment = self.clock.moment();
+        if moment.now >= self.tick_at {
+            self.tick_at = Nanos(moment.now.0 + TICK_NANOS);
+            driver.tick(moment.now);
+            self.monitor.tick(driver, moment.now);
+        }
+        let more = driver.turn(moment);
+        self.monitor.answer(driver, moment.now);
+        if more {
+            tokio::task::yield_now().await;
+            return None;
+        }
+        let wait = self.clock.until(driver.timeout().min(self.tick_at).min(until));
+        tokio::select! {
+            () = self.bell.wait() => None,
+            () = hinted(driver.watch_mut()) => None,
+            wish = signals.next() => Some(wish),
+            () = tokio::time::sleep(wait) => None,
+        }
+    }
+
+    /// Reads the configuration again; an invalid one leaves the old one in force, whole.
+    fn reload<R: Reads>(&mut self, driver: &mut AgentDriver<R>) {
+        let outcome = (self.reread)().and_then(|plan| {
+            self.apply(driver, plan).map_err(|error| format!("{error:#}"))
+        });
+        self.monitor.reloaded(outcome.is_ok());
+        match outcome {
+            Ok(()) => info!("configuration reloaded"),
+            Err(problems) => {
+                for problem in problems.lines() {
+                    error!("{problem}");
+                }
+                error!("configuration not reloaded: the one before stays in force");
+            }
+        }
+    }
+
+    /// Waits for what is in flight, at most `shutdown_timeout`; a second signal ends the waiting.
+    async fn stop<R: Reads>(
+        mut self,
+        mut driver: AgentDriver<R>,
+        signals: &mut Signals,
+    ) -> Result<ExitCode> {
+        let timeout = self.plan.as_ref().map_or_else(Default::default, |plan| plan.shutdown_timeout);
+        let deadline = self.clock.now() + timeout;
+        info!("stopping: waiting for acknowledgements of what is in flight");
+        driver.engine.drain();
+        while !driver.engine.is_settled() && self.clock.now() < deadline {
+            if let Some(Wish::Stop) = self.turn_and_wait(&mut driver, signals, deadline).await {
+                warn!("stopping at once: what is not acknowledged is read again at the next start");
+                break;
+            }
+        }
+        let settled = driver.engine.is_settled();
+        driver.close(self.clock.moment()).context("the state could not be written to the end")?;
+        if settled {
+            info!("stopped; everything that was sent is acknowledged");
+        } else {
+            warn!("stopped; what is not acknowledged is read again at the next start");
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Waits for a hint, for ever if none can come.
+async fn hinted(watch: Option<&mut Watch>) {
+    if let Some(watch) = watch
+        && watch.readable().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
+}
+
+/// What a signal asks for.
+enum Wish {
+    Stop,
+    Reload,
+}
+
+struct Signals {
+    term: Signal,
+    int: Signal,
+    hup: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Signals> {
+        let of = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Signals {
+            term: of(SignalKind::terminate())?,
+            int: of(SignalKind::interrupt())?,
+            hup: of(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Wish {
+        poll_fn(|context| {
+            if self.term.poll_recv(context).is_ready() || self.int.poll_recv(context).is_ready() {
+                return std::task::Poll::Ready(Wish::Stop);
+            }
+            self.hup.poll_recv(context).map(|_| Wish::Reload)
+        })
+        .await
+    }
+}

@@ -1,0 +1,93 @@
+//! The verbs: from what was typed to an exit code. Errors are printed here, and nowhere else.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use logdrive_core::position::Position;
+
+use crate::agent;
+use crate::args::{Arguments, ConfigArguments, RunArguments, StateArguments, StateVerb, Verb};
+use crate::config::{self, EXIT_CONFIG, Host, Plan, Refused, Typed};
+use crate::explain;
+use crate::logging;
+use crate::state::{self, Selector};
+
+/// Reads the command line and does what it says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::read(std::env::args_os()) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let outcome = match arguments.verb {
+        Verb::Run(arguments) => run(&arguments),
+        Verb::Validate(arguments) => validate(&arguments),
+        Verb::Explain(arguments) => load(&arguments.config.typed())
+            .map(|plan| print(&explain::explain(&plan, &arguments.path))),
+        Verb::State(arguments) => state(&arguments),
+    };
+    outcome.unwrap_or_else(|error| {
+        if let Some(refused) = error.downcast_ref::<Refused>() {
+            eprintln!("{refused}");
+            return ExitCode::from(EXIT_CONFIG);
+        }
+        let mut line = String::new();
+        logging::escape_text(&format!("{error:#}"), &mut line);
+        eprintln!("error: {line}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Paths in a configuration named relatively hold wherever the agent is when it reads it again.
+fn load(typed: &Typed) -> Result<Plan> {
+    Ok(config::load(typed, &Host::here(typed.config.is_none()))?)
+}
+
+fn run(arguments: &RunArguments) -> Result<ExitCode> {
+    let mut typed = arguments.typed();
+    typed.config = typed.config.map(|path| std::path::absolute(&path).unwrap_or(path));
+    let plan = load(&typed)?;
+    logging::start(plan.log.format, plan.log.level)?;
+    let reread = Box::new(move || {
+        config::load(&typed, &Host::here(typed.config.is_none())).map_err(|refused| refused.to_string())
+    });
+    agent::run(plan, reread)
+}
+
+fn validate(arguments: &ConfigArguments) -> Result<ExitCode> {
+    let plan = load(&arguments.typed())?;
+    for warning in &plan.warnings {
+        eprintln!("warning: {warning}");
+    }
+    let items = plan.items.len();
+    Ok(print(&format!("the configuration is valid: {items} item{}\n", if items == 1 { "" } else { "s" })))
+}
+
+fn state(arguments: &StateArguments) -> Result<ExitCode> {
+    let typed = arguments.typed();
+    let dir = config::state_dir(&typed, &Host::here(typed.config.is_none()))?;
+    let wall_ms = crate::clock::wall_ns() / 1_000_000;
+    let text = match &arguments.verb {
+        StateVerb::List => state::inspect(&dir)?.table(),
+        StateVerb::Show { id } => state::inspect(&dir)?.only(&Selector::new(id))?.details(),
+        StateVerb::Set { id, position } => {
+            let checkpoint = state::set(&dir, &Selector::new(id), Position(*position), wall_ms)?;
+            format!("{:?} goes on at byte {position}\n", checkpoint.generation)
+        }
+        StateVerb::Forget { id } => {
+            let forgotten = state::forget(&dir, &Selector::new(id), wall_ms)?;
+            forgotten.iter().map(|gone| format!("{:?} forgotten\n", gone.generation)).collect()
+        }
+    };
+    Ok(print(&text))
+}
+
+/// Prints what was asked for; a reader that has gone away is no error.
+fn print(text: &str) -> ExitCode {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,338 @@
+//! What the agent is to do: the configuration validated, with every default in its place.
+//!
+//! Plain values for the parts of the agent to take what they need; nothing here knows TOML, and nothing
+//! is left to look up. Plans compare, so that a reload can tell what changed.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use logdrive_core::frame::FramePolicy;
+use logdrive_core::source::ItemId;
+
+use super::patterns::Patterns;
+use super::secret::Secret;
+use crate::logging::LogFormat;
+
+/// The whole configuration.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Plan {
+    /// How files are read.
+    pub io: IoChoice,
+    /// How long a stop waits for acknowledgements.
+    pub shutdown_timeout: Duration,
+    /// Where records go.
+    pub kafka: KafkaPlan,
+    /// Collection items, never none; an [`ItemId`] is an index into them.
+    pub items: Vec<ItemPlan>,
+    /// The patterns of all items.
+    pub patterns: Arc<Patterns>,
+    /// What may be used.
+    pub limits: LimitsPlan,
+    /// What is remembered.
+    pub state: StatePlan,
+    /// Where metrics are served; `None`: nowhere.
+    pub http: Option<SocketAddr>,
+    /// The agent's own log.
+    pub log: LogPlan,
+    /// How often directories and quiet files are looked at without a hint.
+    pub reconcile: Duration,
+    /// What is allowed but unwise, one line each, to be logged once at start.
+    pub warnings: Vec<String>,
+}
+
+impl Plan {
+    /// The item of that id.
+    #[must_use]
+    pub fn item(&self, id: ItemId) -> &ItemPlan {
+        &self.items[id.0 as usize]
+    }
+}
+
+/// How files are read.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub enum IoChoice {
+    /// Through io_uring where that is possible.
+    Auto,
+    /// Through io_uring, or not at all.
+    Uring,
+    /// With plain reads on a thread.
+    Blocking,
+}
+
+/// The connection to Kafka and what holds for every topic.
+#[derive(Clone, PartialEq, Debug)]
+pub struct KafkaPlan {
+    /// `host:port`, separated by commas.
+    pub brokers: String,
+    /// The codec.
+    pub compression: Compression,
+    /// The codec's level; `None`: the codec's own default.
+    pub compression_level: Option<i32>,
+    /// Which brokers must have a record.
+    pub acks: Acks,
+    /// How long a record may wait for company.
+    pub linger: Duration,
+    /// The largest batch of a partition, uncompressed.
+    pub batch_bytes: u64,
+    /// The largest record; at least as large as any that a legal line can become.
+    pub message_bytes_max: u64,
+    /// How many producers run side by side.
+    pub producers: usize,
+    /// The agent's name for the brokers.
+    pub client_id: String,
+    /// How long records may be in flight without any acknowledgement.
+    pub stall_timeout: Duration,
+    /// How missing topics are created; `None`: they are not.
+    pub create_topics: Option<CreateTopics>,
+    /// Encryption; `None`: plain text.
+    pub tls: Option<TlsPlan>,
+    /// Login; `None`: none.
+    pub sasl: Option<SaslPlan>,
+    /// Other properties of librdkafka, each known to it and none that a key above decides.
+    pub options: BTreeMap<String, String>,
+}
+
+/// The codec of batches.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub enum Compression {
+    /// No compression.
+    None,
+    /// lz4.
+    Lz4,
+    /// Zstandard.
+    Zstd,
+    /// Snappy.
+    Snappy,
+    /// gzip.
+    Gzip,
+}
+
+impl Compression {
+    /// Its name in Kafka.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Compression::None => "none",
+            Compression::Lz4 => "lz4",
+            Compression::Zstd => "zstd",
+            Compression::Snappy => "snappy",
+            Compression::Gzip => "gzip",
+        }
+    }
+}
+
+/// Which brokers must have a record before it counts as acknowledged.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub enum Acks {
+    /// All in-sync replicas.
+    All,
+    /// The leader of the partition.
+    Leader,
+    /// None: sent is enough.
+    None,
+}
+
+/// How a missing topic is created. `None` leaves the number to the broker.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub struct CreateTopics {
+    /// Number of partitions.
+    pub partitions: Option<u32>,
+    /// Copies of each partition.
+    pub replication: Option<u16>,
+}
+
+/// Encryption of connections.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub struct TlsPlan {
+    /// Certificate authorities; `None`: the system's.
+    pub ca: Option<PathBuf>,
+    /// The agent's own certificate.
+    pub certificate: Option<Certificate>,
+}
+
+/// A certificate with its key.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub struct Certificate {
+    /// The certificate (PEM).
+    pub cert: PathBuf,
+    /// Its private key (PEM).
+    pub key: PathBuf,
+    /// The key's password, if it is encrypted.
+    pub key_password: Option<Secret>,
+}
+
+/// Login at the brokers.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub struct SaslPlan {
+    /// `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
+    pub mechanism: &'static str,
+    /// The name.
+    pub username: String,
+    /// The password.
+    pub password: Secret,
+}
+
+/// One collection item.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ItemPlan {
+    /// Its name, unique.
+    pub name: String,
+    /// Patterns as written.
+    pub include: Vec<String>,
+    /// Patterns as written.
+    pub exclude: Vec<String>,
+    /// Where its records go.
+    pub topic: String,
+    /// Where to begin in files that are there at first.
+    pub read_from: ReadFrom,
+    /// Files not modified for this long are not begun.
+    pub ignore_older: Option<Duration>,
+    /// Which symbolic links are followed.
+    pub symlinks: Symlinks,
+    /// How long a file without news stays open; `None`: until its descriptor is needed.
+    pub close_after: Option<Duration>,
+    /// How long a deleted, undrained file is held; `None`: until it is drained.
+    pub rotated_hold: Option<Duration>,
+    /// How many undrained bytes of deleted files are held; `None`: any number.
+    pub rotated_hold_bytes: Option<u64>,
+    /// Lines a second of all the item's files together; `None`: any number.
+    pub rate_limit: Option<u32>,
+    /// How bytes become events.
+    pub frame: FramePlan,
+    /// How events become records.
+    pub format: Format,
+    /// Whether records have a key.
+    pub key: RecordKey,
+    /// Whether records carry their origin as headers.
+    pub headers: bool,
+    /// Which partition a record goes to.
+    pub partition: Partition,
+}
+
+/// A [`FramePolicy`] that compares: regular expressions by their text.
+#[derive(Clone, Debug)]
+pub struct FramePlan(pub FramePolicy);
+
+impl Deref for FramePlan {
+    type Target = FramePolicy;
+    fn deref(&self) -> &FramePolicy {
+        &self.0
+    }
+}
+
+impl PartialEq for FramePlan {
+    fn eq(&self, other: &FramePlan) -> bool {
+        // Taken apart, so that a new field cannot be forgotten here.
+        let FramePolicy {
+            line_bytes_max,
+            on_long_line,
+            carriage_return,
+            multiline_start,
+            flush_after,
+            unit,
+            include_lines,
+            exclude_lines,
+        } = &self.0;
+        *line_bytes_max == other.line_bytes_max
+            && *on_long_line == other.on_long_line
+            && *carriage_return == other.carriage_return
+            && multiline_start.as_ref().map(|regex| regex.as_str())
+                == other.multiline_start.as_ref().map(|regex| regex.as_str())
+            && *flush_after == other.flush_after
+            && *unit == other.unit
+            && include_lines.as_ref().map(|set| set.patterns())
+                == other.include_lines.as_ref().map(|set| set.patterns())
+            && exclude_lines.as_ref().map(|set| set.patterns())
+                == other.exclude_lines.as_ref().map(|set| set.patterns())
+    }
+}
+
+/// Where to begin in a file that has no position yet.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub enum ReadFrom {
+    /// At its first byte.
+    Beginning,
+    /// Behind its last byte.
+    End,
+}
+
+/// Which symbolic links are followed.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub enum Symlinks {
+    /// Those that nobody but root or the owner of the target can have made.
+    Owner,
+    /// All.
+    Follow,
+    /// None.
+    Never,
+}
+
+/// What a record's value is.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub enum Format {
+    /// The event's bytes.
+    Raw,
+    /// A JSON document of the Elastic Common Schema.
+    Ecs {
+        /// Added to every document.
+        fields: BTreeMap<String, String>,
+    },
+}
+
+/// What a record's key is.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub enum RecordKey {
+    /// `host:path`.
+    Source,
+    /// None.
+    None,
+}
+
+/// Which partition a record goes to.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub enum Partition {
+    /// By the file: one family of rotated files, one partition.
+    Source,
+    /// By the record's key, as Kafka's own partitioner does.
+    Key,
+    /// One partition for a while, then the next.
+    Sticky {
+        /// For how long.
+        slice: Duration,
+    },
+    /// This one.
+    Number(i32),
+}
+
+/// What may be used.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub struct LimitsPlan {
+    /// Memory between the files and Kafka's acknowledgement: chunks, and librdkafka's own share.
+    pub in_flight_bytes: u64,
+    /// Log files open at once.
+    pub open_files: usize,
+    /// Files followed at once.
+    pub files_max: usize,
+}
+
+/// What is remembered, and where.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub struct StatePlan {
+    /// The folder.
+    pub dir: PathBuf,
+    /// Where to begin when it was lost.
+    pub on_lost: ReadFrom,
+}
+
+/// The agent's own log.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub struct LogPlan {
+    /// What is logged.
+    pub level: tracing::Level,
+    /// How it looks.
+    pub format: LogFormat,
+}

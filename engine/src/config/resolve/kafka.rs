@@ -1,0 +1,198 @@
+//! `[kafka]` and the tables below it.
+
+use std::path::Path;
+
+use super::{Judge, options};
+use crate::config::plan::{Acks, Certificate, Compression, CreateTopics, KafkaPlan, SaslPlan, TlsPlan};
+use crate::config::problem::shown;
+use crate::config::secret::{Secret, open_private};
+use crate::config::written::Section;
+
+pub(super) fn plan(top: &Section, judge: &mut Judge<'_>) -> Option<KafkaPlan> {
+    let brokers = top.text("kafka.brokers").map(|text| brokers(&text));
+    let brokers = brokers.and_then(|result| judge.accept(top, "kafka.brokers", result));
+    let (compression, compression_level) = compression(top, judge);
+    let acks = acks(top, judge);
+    let batch_bytes = top.size("kafka.batch_bytes");
+    let message_bytes_max = top.size("kafka.message_bytes_max");
+    if batch_bytes > message_bytes_max {
+        let at = top.at(if top.has("kafka.batch_bytes") {
+            "kafka.batch_bytes"
+        } else {
+            "kafka.message_bytes_max"
+        });
+        judge.refuse(&at, format!("`batch_bytes` ({batch_bytes}) is more than `message_bytes_max` ({message_bytes_max}): brokers would refuse full batches"));
+    }
+    let client_id = top.text("kafka.client_id").map(|text| plain("client_id", text));
+    let client_id = client_id.and_then(|result| judge.accept(top, "kafka.client_id", result));
+    let tls = match top.table("kafka.tls") {
+        Some(_) => Some(tls(top, judge)?),
+        None => None,
+    };
+    let sasl = match top.table("kafka.sasl") {
+        Some(_) => Some(sasl(top, judge)?),
+        None => None,
+    };
+    if tls.is_none() && sasl.as_ref().is_some_and(|sasl| sasl.mechanism == "PLAIN") {
+        judge.warn(
+            "[kafka.sasl] mechanism PLAIN without [kafka.tls]: the password crosses the network in the clear",
+        );
+    }
+    Some(KafkaPlan {
+        compression,
+        compression_level,
+        acks,
+        linger: top.duration("kafka.linger"),
+        batch_bytes,
+        message_bytes_max,
+        producers: top.number("kafka.producers"),
+        stall_timeout: top.duration("kafka.stall_timeout"),
+        create_topics: top.table("kafka.create_topics").map(|_| CreateTopics {
+            partitions: top.count("kafka.create_topics.partitions").and_then(|count| count.try_into().ok()),
+            replication: top.count("kafka.create_topics.replication").and_then(|count| count.try_into().ok()),
+        }),
+        tls,
+        sasl,
+        options: options::plan(top, judge),
+        brokers: brokers?,
+        client_id: client_id?,
+    })
+}
+
+fn compression(top: &Section, judge: &mut Judge<'_>) -> (Compression, Option<i32>) {
+    let (codec, level_max) = match top.word("kafka.compression") {
+        "none" => (Compression::None, None),
+        "zstd" => (Compression::Zstd, Some(12)),
+        "snappy" => (Compression::Snappy, None),
+        "gzip" => (Compression::Gzip, Some(9)),
+        _ => (Compression::Lz4, Some(12)),
+    };
+    if codec == Compression::None {
+        judge.warn("kafka.compression is none: logs usually shrink to a third with lz4");
+    }
+    let level = top.count("kafka.compression_level").and_then(|level| i32::try_from(level).ok());
+    if let Some(level) = level {
+        let at = top.at("kafka.compression_level");
+        match level_max {
+            None => judge.refuse(&at, format!("`compression_level` has no effect on {}", codec.name())),
+            Some(max) if level > max => {
+                judge.refuse(
+                    &at,
+                    format!("`compression_level` is {level}; allowed for {}: 0 to {max}", codec.name()),
+                );
+            }
+            Some(_) => {}
+        }
+    }
+    (codec, level)
+}
+
+fn acks(top: &Section, judge: &mut Judge<'_>) -> Acks {
+    match top.word("kafka.acks") {
+        "1" => {
+            judge.warn(
+                "kafka.acks is 1: what only a broker that fails had is lost, and retries can duplicate",
+            );
+            Acks::Leader
+        }
+        "0" => {
+            judge.warn("kafka.acks is 0: what a broker does not take is lost without a word");
+            Acks::None
+        }
+        _ => Acks::All,
+    }
+}
+
+/// Checks a list of brokers and writes it without spaces.
+fn brokers(text: &str) -> Result<String, String> {
+    let mut list = Vec::new();
+    for broker in text.split(',').map(str::trim) {
+        let wrong = |what: &str| {
+            Err(format!(
+                "`brokers` is {text:?}, where {broker:?} {what}; write host:port, separated by commas"
+            ))
+        };
+        if broker.contains("://") {
+            return wrong("has a scheme (encryption is `[kafka.tls]`)");
+        }
+        let (host, port) = match broker.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((host, "")) => (host, None),
+            Some((host, rest)) => (host, Some(rest.strip_prefix(':').unwrap_or("-"))),
+            None if broker.matches(':').count() > 1 => {
+                return wrong("is ambiguous (write an IPv6 address in [])");
+            }
+            None => broker.split_once(':').map_or((broker, None), |(host, port)| (host, Some(port))),
+        };
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '%');
+        if host.is_empty() || !host.chars().all(legal) {
+            return wrong("is not a host");
+        }
+        if port
+            .is_some_and(|port| port.starts_with('+') || port.parse::<u16>().map_or(true, |port| port == 0))
+        {
+            return wrong("has no valid port");
+        }
+        list.push(broker);
+    }
+    Ok(list.join(","))
+}
+
+/// Text that goes into a protocol or a log of others.
+fn plain(key: &str, text: String) -> Result<String, String> {
+    if text.chars().any(char::is_control) {
+        return Err(format!("`{key}` holds a control character"));
+    }
+    Ok(text)
+}
+
+fn tls(top: &Section, judge: &mut Judge<'_>) -> Option<TlsPlan> {
+    let [ca, cert, key] =
+        ["kafka.tls.ca", "kafka.tls.cert", "kafka.tls.key"].map(|path| judge.path(top, path));
+    for (path, file) in [("kafka.tls.ca", &ca), ("kafka.tls.cert", &cert)] {
+        if let Some(file) = file {
+            judge.accept(top, path, readable(file));
+        }
+    }
+    if let Some(file) = &key {
+        judge.accept(top, "kafka.tls.key", open_private(file));
+    }
+    judge.needs(top, "kafka.tls.key", top.has("kafka.tls.cert"), "`cert`");
+    judge.needs(top, "kafka.tls.cert", top.has("kafka.tls.key"), "`key`");
+    judge.needs(top, "kafka.tls.key_password_file", top.has("kafka.tls.key"), "`key`");
+    let key_password = match judge.path(top, "kafka.tls.key_password_file") {
+        Some(file) => Some(judge.accept(top, "kafka.tls.key_password_file", Secret::from_file(&file))?),
+        None => None,
+    };
+    let certificate = cert.zip(key).map(|(cert, key)| Certificate { cert, key, key_password });
+    Some(TlsPlan { ca, certificate })
+}
+
+fn sasl(top: &Section, judge: &mut Judge<'_>) -> Option<SaslPlan> {
+    let (file, env) = ("kafka.sasl.password_file", "kafka.sasl.password_env");
+    let password = match (top.has(file), top.has(env)) {
+        (true, true) => {
+            judge.refuse(&top.at(env), "`password_file` and `password_env` cannot both hold the password");
+            None
+        }
+        (false, false) => {
+            judge.refuse(&top.at(file), "missing key `password_file` (or `password_env`) in `[kafka.sasl]`");
+            None
+        }
+        (true, false) => {
+            let path = judge.path(top, file)?;
+            judge.accept(top, file, Secret::from_file(&path))
+        }
+        (false, true) => judge.accept(top, env, Secret::from_env(&top.text(env)?)),
+    };
+    let username = plain("username", top.text("kafka.sasl.username")?);
+    let username = judge.accept(top, "kafka.sasl.username", username);
+    Some(SaslPlan { mechanism: top.word("kafka.sasl.mechanism"), username: username?, password: password? })
+}
+
+fn readable(path: &Path) -> Result<(), String> {
+    match std::fs::metadata(path).and_then(|metadata| std::fs::File::open(path).map(|_| metadata.is_file())) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(format!("{} is no regular file", shown(path))),
+        Err(error) => Err(format!("cannot read {}: {error}", shown(path))),
+    }
+}

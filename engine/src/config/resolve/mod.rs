@@ -1,0 +1,264 @@
+//! From what is written to what it means: rules between keys, defaults that depend on the host, files
+//! that must be there. Every problem is collected; a plan comes out only when there is none.
+
+mod item;
+mod kafka;
+mod options;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::keys::{Fallback, ITEM, KEYS, OPTIONAL_SECTIONS};
+use super::patterns::Patterns;
+use super::plan::{IoChoice, LimitsPlan, LogPlan, Plan, ReadFrom, StatePlan};
+use super::problem::{At, Problem};
+use super::written::{FileConfig, Section, heading};
+use crate::logging::LogFormat;
+
+/// Descriptors for everything but log files: brokers, state, inotify, HTTP. A sixteenth of what the
+/// process may have, within these bounds.
+const RESERVE_MIN: u64 = 64;
+const RESERVE_MAX: u64 = 1024;
+
+/// Fewer log files are never allowed, whatever the process may have.
+const OPEN_FILES_MIN: u64 = 16;
+
+/// More would only make tables large: a host has no more logs that are written at once.
+const OPEN_FILES_MAX: u64 = 1_000_000;
+
+/// The longest line must fit several times into what is in flight, or reading stands still.
+const LINES_IN_FLIGHT_MIN: u64 = 4;
+
+/// What the plan takes from the machine instead of from the configuration.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// How many descriptors the process may have (the soft limit).
+    pub descriptors_max: u64,
+    /// Where the state is kept if nothing else is written.
+    pub state_dir: PathBuf,
+}
+
+impl Host {
+    /// This machine and user. `quick` is a run without a configuration file, for which an ordinary user
+    /// keeps the state at home; a service has it where `state.dir` says.
+    #[must_use]
+    pub fn here(quick: bool) -> Host {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        let home = || {
+            let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+            absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))
+        };
+        let own = (quick && !rustix::process::geteuid().is_root()).then(home).flatten();
+        Host {
+            descriptors_max: limit.current.unwrap_or(u64::MAX),
+            state_dir: own.unwrap_or_else(|| PathBuf::from("/var/lib")).join("logdrive"),
+        }
+    }
+
+    fn open_files_max(&self) -> u64 {
+        let reserve = (self.descriptors_max / 16).clamp(RESERVE_MIN, RESERVE_MAX);
+        self.descriptors_max.saturating_sub(reserve).clamp(OPEN_FILES_MIN, OPEN_FILES_MAX)
+    }
+}
+
+/// Collects what is wrong and what is unwise.
+struct Judge<'a> {
+    problems: &'a mut Vec<Problem>,
+    warnings: Vec<String>,
+}
+
+impl Judge<'_> {
+    fn refuse(&mut self, at: &At, message: impl Into<String>) {
+        self.problems.push(Problem::new(at, message));
+    }
+
+    fn warn(&mut self, message: impl Into<String>) {
+        self.warnings.push(message.into());
+    }
+
+    /// The value, or a problem at the key.
+    fn accept<T>(&mut self, section: &Section, path: &str, result: Result<T, String>) -> Option<T> {
+        result.map_err(|why| self.refuse(&section.at(path), why)).ok()
+    }
+
+    /// An absolute path, if the key is written.
+    fn path(&mut self, section: &Section, path: &str) -> Option<PathBuf> {
+        let text = section.text(path)?;
+        self.accept(section, path, absolute(&text))
+    }
+
+    /// Names the required keys that are not written.
+    fn required(&mut self, section: &Section, is_mine: impl Fn(&str) -> bool) {
+        for key in KEYS.iter().filter(|key| is_mine(key.section())) {
+            let must = matches!(key.fallback, Fallback::Required)
+                && (!OPTIONAL_SECTIONS.contains(&key.section()) || section.table(key.section()).is_some());
+            if must && !section.has(key.path) {
+                let place = heading(key.section());
+                self.refuse(
+                    &section.at(key.path),
+                    format!("missing key `{}` in {place}: {}", key.name(), key.doc),
+                );
+            }
+        }
+    }
+
+    /// A key that means nothing without another one is a misunderstanding.
+    fn needs(&mut self, section: &Section, path: &str, holds: bool, what: &str) {
+        if section.is_right(path) && !holds {
+            let name = path.rsplit('.').next().unwrap_or(path);
+            self.refuse(&section.at(path), format!("`{name}` has no effect without {what}"));
+        }
+    }
+}
+
+/// Makes the plan; `None` if there is any problem.
+pub(super) fn plan(config: &FileConfig, host: &Host, problems: &mut Vec<Problem>) -> Option<Plan> {
+    let mut judge = Judge { problems, warnings: Vec::new() };
+    let top = &config.top;
+    let is_item = |section: &str| section == ITEM || section.starts_with("item.");
+    judge.required(top, |section| !is_item(section));
+    for item in &config.items {
+        judge.required(item, is_item);
+    }
+    if config.items.is_empty() {
+        judge.refuse(
+            &top.at,
+            "no `[[item]]`: an item says which files to read (`include`) and where to send them (`topic`)",
+        );
+    }
+    let kafka = kafka::plan(top, &mut judge);
+    let items = item::plans(&config.items, top.size("kafka.message_bytes_max"), &mut judge);
+    let limits = limits(top, host, items.iter().map(|item| item.frame.line_bytes_max as u64), &mut judge);
+    let state = state(top, host, &mut judge);
+    let http = http(top, &mut judge);
+    if !judge.problems.is_empty() {
+        return None;
+    }
+    let patterns = Patterns::new(items.iter().map(|item| (&item.include[..], &item.exclude[..])));
+    Some(Plan {
+        io: match top.word("io") {
+            "uring" => IoChoice::Uring,
+            "blocking" => IoChoice::Blocking,
+            _ => IoChoice::Auto,
+        },
+        shutdown_timeout: top.duration("shutdown_timeout"),
+        kafka: kafka?,
+        patterns: Arc::new(patterns.expect("each pattern is checked")),
+        items,
+        limits,
+        state: state?,
+        http: http?,
+        log: log(top),
+        reconcile: top.duration("watch.reconcile"),
+        warnings: judge.warnings,
+    })
+}
+
+fn limits(top: &Section, host: &Host, lines: impl Iterator<Item = u64>, judge: &mut Judge<'_>) -> LimitsPlan {
+    let in_flight_bytes = top.size("limits.in_flight");
+    let longest = lines.max().unwrap_or(0);
+    if longest.saturating_mul(LINES_IN_FLIGHT_MIN) > in_flight_bytes {
+        judge.refuse(
+            &top.at("limits.in_flight"),
+            format!(
+                "`in_flight` must hold at least {LINES_IN_FLIGHT_MIN} of the longest lines (`line_bytes_max`)"
+            ),
+        );
+    }
+    let most = host.open_files_max();
+    let open_files = match top.count("limits.open_files") {
+        None => most,
+        Some(wanted) => {
+            let wanted = wanted.unsigned_abs();
+            if wanted > most {
+                judge.warn(format!(
+                    "limits.open_files is {wanted}, but the process may have {} descriptors: \
+                     {most} is used; raise LimitNOFILE= or ulimit -n",
+                    host.descriptors_max
+                ));
+            }
+            wanted.min(most)
+        }
+    };
+    LimitsPlan {
+        in_flight_bytes,
+        open_files: usize::try_from(open_files).unwrap_or(usize::MAX),
+        files_max: top.number("limits.files_max"),
+    }
+}
+
+fn state(top: &Section, host: &Host, judge: &mut Judge<'_>) -> Option<StatePlan> {
+    let dir = state_dir(top, host);
+    let dir = judge.accept(top, "state.dir", dir)?;
+    Some(StatePlan { dir, on_lost: read_from(top, "state.on_lost") })
+}
+
+/// The folder of the state, whatever else may be wrong.
+pub(super) fn state_dir(top: &Section, host: &Host) -> Result<PathBuf, String> {
+    match top.text("state.dir") {
+        Some(text) if top.has("state.dir") => absolute(&text),
+        _ => Ok(host.state_dir.clone()),
+    }
+}
+
+/// `Some(None)` is `"off"`.
+fn http(top: &Section, judge: &mut Judge<'_>) -> Option<Option<SocketAddr>> {
+    let text = top.text("http.listen")?;
+    if text == "off" {
+        return Some(None);
+    }
+    let text = text.replacen("localhost:", "127.0.0.1:", 1);
+    let address = text.parse::<SocketAddr>().map_err(|_| {
+        format!("`listen` is {text:?}; allowed: an address with a port like \"127.0.0.1:9180\", or \"off\"")
+    });
+    let address = judge.accept(top, "http.listen", address)?;
+    let loopback = match address.ip() {
+        IpAddr::V4(ip) => ip.is_loopback(),
+        IpAddr::V6(ip) => ip.is_loopback(),
+    };
+    if !loopback {
+        judge.refuse(
+            &top.at("http.listen"),
+            format!(
+                "`listen` is {address}, which other hosts can reach; only loopback is allowed, since there is no login: \
+                 put a proxy with TLS and login before it"
+            ),
+        );
+        return None;
+    }
+    Some(Some(address))
+}
+
+fn log(top: &Section) -> LogPlan {
+    LogPlan {
+        level: match top.word("log.level") {
+            "error" => tracing::Level::ERROR,
+            "warn" => tracing::Level::WARN,
+            "debug" => tracing::Level::DEBUG,
+            "trace" => tracing::Level::TRACE,
+            _ => tracing::Level::INFO,
+        },
+        format: match top.word("log.format") {
+            "json" => LogFormat::Json,
+            "auto" => LogFormat::Auto,
+            _ => LogFormat::Text,
+        },
+    }
+}
+
+fn read_from(section: &Section, path: &str) -> ReadFrom {
+    match section.word(path) {
+        "beginning" => ReadFrom::Beginning,
+        _ => ReadFrom::End,
+    }
+}
+
+fn absolute(text: &str) -> Result<PathBuf, String> {
+    let path = Path::new(text);
+    match text {
+        _ if text.contains('\0') => Err("a path cannot hold a NUL".to_owned()),
+        _ if !path.is_absolute() => Err(format!("{text:?} is not an absolute path")),
+        _ => Ok(path.to_owned()),
+    }
+}

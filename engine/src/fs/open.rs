@@ -1,0 +1,73 @@
+//! Opens one regular file, and nothing else, and collects the evidence of what it is.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use logdrive_core::position::Position;
+use logdrive_core::source::{FINGERPRINT_BYTES_MAX, GUARD_BYTES_MAX, ItemId};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::resolve::{self, Found};
+use super::{FileError, Opened, Rules, Symlinks, split};
+
+/// Opens the file that an item found at `path`.
+pub(super) fn open(
+    item: ItemId,
+    path: &[u8],
+    before: Position,
+    rules: &dyn Rules,
+) -> Result<Opened, FileError> {
+    let failed =
+        |operation| move |source| FileError { operation, path: OsStr::from_bytes(path).into(), source };
+    let fd = open_regular(item, path, rules).map_err(failed("open"))?;
+    evidence(fd, before).map_err(failed("read"))
+}
+
+fn open_regular(item: ItemId, path: &[u8], rules: &dyn Rules) -> io::Result<OwnedFd> {
+    let symlinks = rules.symlinks(item);
+    let (parent, name) = split(path);
+    let follow = symlinks == Symlinks::Follow;
+    let directory = resolve::directory(parent, rules.spelled_out(parent), follow, OFlags::PATH)?;
+    let Found { fd: held, facts } = resolve::find(&directory, name, symlinks)?;
+    match resolve::file_type(&facts) {
+        FileType::RegularFile => {}
+        other => return Err(resolve::not_regular(other)),
+    }
+    // The held inode itself is opened, whatever the path names by now. Non-blocking for the sake of
+    // files under a lease.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let link = format!("/proc/self/fd/{}", held.as_raw_fd());
+    rustix::fs::open(link, flags, Mode::empty()).map_err(|errno| match errno {
+        Errno::NOENT => io::Error::other("/proc is not mounted, and the agent opens files through it"),
+        errno => errno.into(),
+    })
+}
+
+fn evidence(fd: OwnedFd, before: Position) -> io::Result<Opened> {
+    let facts = resolve::facts(&fd, b"", AtFlags::EMPTY_PATH)?;
+    let guard_bytes = before.0.min(GUARD_BYTES_MAX as u64);
+    let head = read_at(&fd, 0, FINGERPRINT_BYTES_MAX)?;
+    let before = read_at(&fd, before.0 - guard_bytes, guard_bytes as usize)?;
+    Ok(Opened { fd, file: resolve::file_id(&facts), size: facts.stx_size, head, before })
+}
+
+/// At most `count` bytes from `position`, fewer only at the end of the file.
+fn read_at(fd: &OwnedFd, position: u64, count: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; count];
+    let mut filled = 0;
+    while filled < count {
+        match rustix::io::pread(fd, &mut bytes[filled..], position.saturating_add(filled as u64)) {
+            Ok(0) => break,
+            Ok(more) => filled += more,
+            Err(Errno::INTR) => {}
+            // A position that no file can have is as far past the end as any.
+            Err(Errno::INVAL) if i64::try_from(position).is_err() => break,
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}

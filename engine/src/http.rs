@@ -1,0 +1,269 @@
+//! The window to look through: `/metrics`, `/healthz`, `/readyz`, `/status`. Nothing can be changed here.
+//!
+//! On a thread and a runtime of its own, so that nobody who talks to it slows the driver down. Every
+//! connection has a deadline, from its first byte to its last, and their number is bounded: when the
+//! limit is reached the oldest one that is not being answered makes room, so that silent and slow
+//! clients cannot keep a scrape out.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{self, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+
+use crate::metrics::{self, Metrics};
+use crate::status::Question;
+
+/// Bounds of what a client can use up.
+#[derive(Copy, Clone, Debug)]
+pub struct HttpLimits {
+    /// From the start of a connection, or the end of an answer, to the end of the next request's header.
+    pub header_timeout: Duration,
+    /// From question to answer of the driver.
+    pub answer_timeout: Duration,
+    /// The whole life of a connection, however many requests it brings.
+    pub connection_timeout: Duration,
+    /// Connections open at the same time.
+    pub connections_max: usize,
+}
+
+impl Default for HttpLimits {
+    fn default() -> HttpLimits {
+        HttpLimits {
+            header_timeout: Duration::from_secs(5),
+            answer_timeout: Duration::from_secs(3),
+            connection_timeout: Duration::from_secs(10),
+            connections_max: 64,
+        }
+    }
+}
+
+/// How much of a request's header is read: far more than any scraper sends.
+const HEADER_BYTES_MAX: usize = 16 << 10;
+/// Pause after a failed accept, which is mostly a lack of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Puts a question to the driver. Must not block.
+pub type Ask = Arc<dyn Fn(Question) + Send + Sync>;
+
+/// The address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {listen}: {source}; set `listen` in [http] to a free local address, or to \"off\"")]
+pub struct HttpError {
+    listen: SocketAddr,
+    #[source]
+    source: io::Error,
+}
+
+/// The running server; it ends when this is dropped.
+#[derive(Debug)]
+pub struct HttpServer {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl HttpServer {
+    /// Listens on `listen` (port 0: any free one) and answers until dropped.
+    ///
+    /// # Errors
+    /// The address is taken or not one of this host.
+    pub fn start(
+        listen: SocketAddr,
+        limits: HttpLimits,
+        metrics: Arc<Metrics>,
+        ask: Ask,
+    ) -> Result<HttpServer, HttpError> {
+        let error = |source| HttpError { listen, source };
+        let listener = TcpListener::bind(listen).map_err(error)?;
+        listener.set_nonblocking(true).map_err(error)?;
+        let address = listener.local_addr().map_err(error)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(error)?;
+        let (stop, stopped) = oneshot::channel();
+        let site = Arc::new(Site { metrics, ask, limits, loopback: address.ip().is_loopback() });
+        let serve = move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = accept(listener, site) => {}
+                    _ = stopped => {}
+                }
+            });
+        };
+        let thread = std::thread::Builder::new().name("http".into()).spawn(serve).map_err(error)?;
+        Ok(HttpServer { address, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for HttpServer {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _panicked = thread.join();
+        }
+    }
+}
+
+/// One open connection, as the acceptor sees it.
+struct Guest {
+    /// Requests being answered: 0 or 1.
+    answering: Arc<AtomicUsize>,
+    task: AbortHandle,
+}
+
+async fn accept(listener: TcpListener, site: Arc<Site>) {
+    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+    let mut guests: VecDeque<Guest> = VecDeque::new();
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::debug!(%error, "cannot accept an http connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        guests.retain(|guest| !guest.task.is_finished());
+        if guests.len() >= site.limits.connections_max {
+            let idle = guests.iter().position(|guest| guest.answering.load(Ordering::Relaxed) == 0);
+            // If all are being answered, which has a deadline, it is the new one that has to go.
+            let Some(guest) = idle.and_then(|at| guests.remove(at)) else { continue };
+            guest.task.abort();
+        }
+        let answering = Arc::new(AtomicUsize::new(0));
+        let task = tokio::spawn(serve(stream, Arc::clone(&site), Arc::clone(&answering)));
+        guests.push_back(Guest { answering, task: task.abort_handle() });
+    }
+}
+
+async fn serve(stream: tokio::net::TcpStream, site: Arc<Site>, answering: Arc<AtomicUsize>) {
+    let limits = site.limits;
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let (site, answering) = (Arc::clone(&site), Arc::clone(&answering));
+        async move {
+            answering.fetch_add(1, Ordering::Relaxed);
+            let response = site.answer(&request).await;
+            answering.fetch_sub(1, Ordering::Relaxed);
+            Ok::<_, std::convert::Infallible>(response)
+        }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        // Without a timer hyper's own timeouts do nothing.
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_buf_size(HEADER_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    // Whoever reads or writes slower than this is cut off; a scraper just connects again.
+    let _closed = tokio::time::timeout(limits.connection_timeout, connection).await;
+}
+
+/// What is served.
+struct Site {
+    metrics: Arc<Metrics>,
+    ask: Ask,
+    limits: HttpLimits,
+    loopback: bool,
+}
+
+type Answer = Response<Full<Bytes>>;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+
+impl Site {
+    async fn answer(&self, request: &Request<Incoming>) -> Answer {
+        if !request.body().is_end_stream() {
+            return closing(text(StatusCode::PAYLOAD_TOO_LARGE, "requests with a body are not read\n"));
+        }
+        if self.loopback && !names_this_host(request) {
+            return text(StatusCode::FORBIDDEN, "the Host header names another host\n");
+        }
+        let path = request.uri().path();
+        if !matches!(path, "/metrics" | "/healthz" | "/readyz" | "/status") {
+            return text(StatusCode::NOT_FOUND, "there are /metrics, /healthz, /readyz and /status\n");
+        }
+        // hyper leaves out the body of an answer to HEAD.
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are allowed here\n");
+            answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return answer;
+        }
+        match path {
+            "/metrics" => respond(StatusCode::OK, metrics::CONTENT_TYPE, self.metrics.text()),
+            "/healthz" => match self.question(Question::Readiness).await {
+                Some(_) => text(StatusCode::OK, "ok\n"),
+                None => silent(),
+            },
+            "/readyz" => match self.question(Question::Readiness).await {
+                Some(readiness) if readiness.ready => text(StatusCode::OK, "ready\n"),
+                Some(readiness) => text(StatusCode::SERVICE_UNAVAILABLE, readiness.reason + "\n"),
+                None => silent(),
+            },
+            _ => match self.question(Question::Status).await.map(|report| serde_json::to_vec_pretty(&report))
+            {
+                Some(Ok(json)) => respond(StatusCode::OK, JSON, json),
+                Some(Err(error)) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+                None => silent(),
+            },
+        }
+    }
+
+    /// Asks the driver; `None` when it is gone or does not answer in time.
+    async fn question<T>(&self, of: impl FnOnce(oneshot::Sender<T>) -> Question) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        (self.ask)(of(reply));
+        tokio::time::timeout(self.limits.answer_timeout, answer).await.ok()?.ok()
+    }
+}
+
+/// Whether the request was meant for this host. A web page can make a browser ask 127.0.0.1 under a
+/// name of its own (DNS rebinding) and read the answer; it cannot make it send a bare address.
+fn names_this_host(request: &Request<Incoming>) -> bool {
+    let Some(host) = request.headers().get(header::HOST) else { return true };
+    let Ok(host) = host.to_str() else { return false };
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !name.ends_with(':') => name,
+        _ => host,
+    };
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+}
+
+fn silent() -> Answer {
+    text(StatusCode::SERVICE_UNAVAILABLE, "the agent does not respond\n")
+}
+
+fn closing(mut answer: Answer) -> Answer {
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    answer
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+    respond(status, TEXT, body)
+}
+
+fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer
+}

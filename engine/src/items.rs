@@ -1,0 +1,110 @@
+//! The plan's items in the engine and the sink: which is which, and what a new plan changes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::Result;
+use logdrive_core::position::Nanos;
+use logdrive_core::source::ItemId;
+use tracing::info;
+
+use crate::clock::wall_ns;
+use crate::config::{ItemPlan, Plan};
+use crate::driver::Driver;
+use crate::driver::{Files, Watches};
+use crate::io::Reads;
+use crate::kafka::KafkaSink;
+use crate::setup::{self, PlanRules};
+
+/// An item as it was last applied.
+#[derive(Debug)]
+struct Known {
+    id: ItemId,
+    plan: Option<ItemPlan>,
+    routed: bool,
+}
+
+/// Items by name. The engine numbers items once and for all, so one that comes back gets its number.
+#[derive(Debug)]
+pub struct Items {
+    host: String,
+    known: BTreeMap<String, Known>,
+}
+
+impl Items {
+    /// No items yet, on this host.
+    #[must_use]
+    pub fn new(host: String) -> Items {
+        Items { host, known: BTreeMap::new() }
+    }
+
+    /// The name of this host in records.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// There is a new sink that knows no routes.
+    pub fn forget_routes(&mut self) {
+        for known in self.known.values_mut() {
+            known.routed = false;
+        }
+    }
+
+    /// Brings engine and sink to what the plan says.
+    ///
+    /// # Errors
+    /// A route that Kafka would refuse.
+    pub fn apply<R: Reads, F: Files, W: Watches>(
+        &mut self,
+        driver: &mut Driver<R, KafkaSink, F, W>,
+        plan: &Plan,
+        now: Nanos,
+    ) -> Result<()> {
+        for item in &plan.items {
+            setup::route(item).check()?;
+        }
+        for (name, known) in &mut self.known {
+            let wanted = plan.items.iter().any(|item| item.name == *name);
+            if !wanted && known.plan.take().is_some() {
+                info!(item = name, "item removed: its files are let go, their positions kept");
+                driver.engine.retire_item(known.id, now);
+            }
+        }
+        for item in &plan.items {
+            self.apply_item(driver, item)?;
+        }
+        Ok(())
+    }
+
+    fn apply_item<R: Reads, F: Files, W: Watches>(
+        &mut self,
+        driver: &mut Driver<R, KafkaSink, F, W>,
+        item: &ItemPlan,
+    ) -> Result<()> {
+        let known = self.known.get(&item.name);
+        if known.is_some_and(|known| known.routed && known.plan.as_ref() == Some(item)) {
+            return Ok(());
+        }
+        let first_sight = driver.first_sight(&item.name, wall_ns() / 1_000_000);
+        let policy = setup::policy(item, first_sight);
+        let id = match known {
+            Some(known) => {
+                driver.engine.change_item(known.id, policy);
+                known.id
+            }
+            None => driver.engine.add_item(policy),
+        };
+        driver.sink.define_route(id, setup::route(item))?;
+        driver.name_item(id, &item.name);
+        self.known.insert(item.name.clone(), Known { id, plan: Some(item.clone()), routed: true });
+        Ok(())
+    }
+
+    /// The rules of discovery for this plan.
+    #[must_use]
+    pub fn rules(&self, plan: &Plan) -> Arc<PlanRules> {
+        let ids: Vec<ItemId> = plan.items.iter().map(|item| self.known[&item.name].id).collect();
+        Arc::new(PlanRules::new(plan, &ids))
+    }
+}

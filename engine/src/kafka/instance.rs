@@ -1,0 +1,277 @@
+//! One producer instance as the sink holds it: running, on its way out, or not to be had.
+//!
+//! Here is the loop that hands records to librdkafka. A batch that a full queue takes only in part
+//! stays here as the *remainder*: it goes on from its cursor as soon as there is room, and until then
+//! nothing else is taken, so that nothing overtakes it.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+use logdrive_core::position::Nanos;
+
+use super::freight::Freight;
+use super::native::{Client, HeaderSet, Message, Topic, code};
+use super::reports::{self, Dismissal, News, Shared};
+use super::slots::{Slots, refuses_for_good};
+
+/// Records in one call to librdkafka. Larger calls save nothing, and their array would not fit into
+/// the first-level cache.
+const CALL_MESSAGES: usize = 256;
+
+/// The memory in which calls are prepared.
+#[derive(Default)]
+pub(super) struct Desk {
+    messages: Vec<Message>,
+}
+
+/// What one attempt to hand over a batch came to.
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Handed {
+    /// Events before this one are done with: taken, or refused and settled.
+    pub(super) cursor: usize,
+    /// Events that were refused here for good, because they are too large.
+    pub(super) refused: u64,
+    /// Why it ended before the last event.
+    pub(super) stopped: Option<i32>,
+    /// The last message of the batch is settled already.
+    pub(super) finished: bool,
+}
+
+/// A batch that was taken in part.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Remainder {
+    pub(super) slot: u32,
+    pub(super) cursor: usize,
+}
+
+/// One instance.
+pub(super) struct Instance {
+    pub(super) index: usize,
+    state: State,
+    pub(super) remainder: Option<Remainder>,
+    /// A question about topics is under way.
+    pub(super) asking: bool,
+    /// When a broker last answered one.
+    pub(super) answered_at: Nanos,
+    /// When a question last ended without an answer, or the instance began.
+    pub(super) unreachable_at: Nanos,
+}
+
+enum State {
+    Running(Running),
+    /// Its thread takes it down, and says so when it is done.
+    Retiring,
+    /// Gone, or not created yet.
+    Absent,
+}
+
+struct Running {
+    /// By the sink's number of the topic.
+    topics: Vec<Option<Topic>>,
+    client: Arc<Client>,
+    reporter: Dismissal,
+}
+
+impl Instance {
+    pub(super) fn new(index: usize) -> Instance {
+        let never = Nanos::default();
+        Instance {
+            index,
+            state: State::Absent,
+            remainder: None,
+            asking: false,
+            answered_at: never,
+            unreachable_at: never,
+        }
+    }
+
+    /// Creates the producer and its thread.
+    pub(super) fn start(
+        &mut self,
+        properties: &BTreeMap<String, String>,
+        shared: &Arc<Shared>,
+        news: &Sender<(usize, News)>,
+        now: Nanos,
+    ) -> Result<(), String> {
+        let client = Client::new(properties)?;
+        let reporter = reports::start(self.index, Arc::clone(&client), Arc::clone(shared), news.clone())
+            .map_err(|error| format!("cannot start a thread: {error}"))?;
+        self.state = State::Running(Running { topics: Vec::new(), client, reporter });
+        self.asking = false;
+        self.unreachable_at = now;
+        Ok(())
+    }
+
+    pub(super) fn client(&self) -> Option<&Arc<Client>> {
+        match &self.state {
+            State::Running(running) => Some(&running.client),
+            State::Retiring | State::Absent => None,
+        }
+    }
+
+    pub(super) fn is_absent(&self) -> bool {
+        matches!(self.state, State::Absent)
+    }
+
+    pub(super) fn is_retiring(&self) -> bool {
+        matches!(self.state, State::Retiring)
+    }
+
+    /// Begins to take the producer down. All our references go first, so that its thread has the last.
+    pub(super) fn retire(&mut self) {
+        if matches!(self.state, State::Running(_))
+            && let State::Running(running) = std::mem::replace(&mut self.state, State::Retiring)
+        {
+            drop(running.topics);
+            running.reporter.dismiss(running.client);
+            self.remainder = None;
+        }
+    }
+
+    /// The producer is gone.
+    pub(super) fn retired(&mut self) {
+        self.state = State::Absent;
+    }
+
+    /// Makes a topic known to the producer.
+    pub(super) fn open(&mut self, topic: usize, name: &std::ffi::CStr) -> Result<(), String> {
+        let State::Running(running) = &mut self.state else { return Ok(()) };
+        if running.topics.len() <= topic {
+            running.topics.resize_with(topic + 1, || None);
+        }
+        if running.topics[topic].is_none() {
+            running.topics[topic] = Some(Topic::new(&running.client, name)?);
+        }
+        Ok(())
+    }
+
+    /// Hands events of a batch over, from `cursor` on.
+    pub(super) fn hand_over(
+        &self,
+        freight: &Freight,
+        cursor: usize,
+        records: Records<'_>,
+        slots: &Slots,
+        desk: &mut Desk,
+    ) -> Handed {
+        let mut handed = Handed { cursor, ..Handed::default() };
+        let State::Running(running) = &self.state else {
+            return Handed { stopped: Some(code::FATAL), ..handed };
+        };
+        let Some(Some(topic)) = running.topics.get(freight.topic) else {
+            return Handed { stopped: Some(code::UNKNOWN_TOPIC), ..handed };
+        };
+        match records.headers {
+            None => produce_calls(topic, freight, records.key, slots, desk, &mut handed),
+            Some(headers) => produce_singly(topic, freight, records.key, headers, slots, &mut handed),
+        }
+        handed
+    }
+}
+
+/// What every record of a batch has beside its value.
+#[derive(Copy, Clone)]
+pub(super) struct Records<'a> {
+    pub(super) key: Option<&'a [u8]>,
+    pub(super) headers: Option<Headers<'a>>,
+}
+
+/// What the headers of a batch's records have in common.
+#[derive(Copy, Clone)]
+pub(super) struct Headers<'a> {
+    pub(super) host: &'a str,
+}
+
+/// The hot loop: prepares a call's messages in one reused array and makes the call.
+fn produce_calls(
+    topic: &Topic,
+    freight: &Freight,
+    key: Option<&[u8]>,
+    slots: &Slots,
+    desk: &mut Desk,
+    handed: &mut Handed,
+) {
+    let (bytes, events) = freight.values();
+    let opaque = freight.ticket.pack();
+    while handed.cursor < events.len() {
+        let call = &events[handed.cursor..events.len().min(handed.cursor + CALL_MESSAGES)];
+        desk.messages.clear();
+        desk.messages.extend(call.iter().map(|event| {
+            let value = &bytes[event.start as usize..(event.start + event.len) as usize];
+            Message::new(value, key, opaque)
+        }));
+        // SAFETY: the values belong to `freight`, which the sink's hold keeps in place (its bytes are
+        // on the heap) until all its messages are settled and their events destroyed, or the client is.
+        let taken = unsafe { topic.produce(freight.partition, &mut desk.messages) };
+        if taken == call.len() {
+            handed.cursor += taken;
+            continue;
+        }
+        for message in &desk.messages {
+            if !book(message.code(), freight, slots, handed) {
+                return;
+            }
+        }
+    }
+}
+
+/// One record at a time, for those with headers.
+fn produce_singly(
+    topic: &Topic,
+    freight: &Freight,
+    key: Option<&[u8]>,
+    headers: Headers<'_>,
+    slots: &Slots,
+    handed: &mut Handed,
+) {
+    let (bytes, events) = freight.values();
+    let origin = &freight.batch.origin;
+    let (mut generation, mut offset) = (Digits::default(), Digits::default());
+    let generation = generation.write(format_args!("{:?}", origin.generation));
+    while let Some(event) = events.get(handed.cursor) {
+        let value = &bytes[event.start as usize..(event.start + event.len) as usize];
+        let at = freight.batch.span.start.plus(freight.batch.events[handed.cursor].start as usize);
+        let set = HeaderSet([
+            (c"host", headers.host.as_bytes()),
+            (c"path", origin.path.as_bytes()),
+            (c"generation", generation),
+            (c"offset", offset.write(format_args!("{at:?}"))),
+        ]);
+        let message = Message::new(value, key, freight.ticket.pack());
+        // SAFETY: as in `produce_calls`.
+        let code =
+            unsafe { topic.produce_with(freight.partition, &message, freight.batch.read_at_ms, &set) };
+        if !book(code, freight, slots, handed) {
+            return;
+        }
+    }
+}
+
+/// Books what became of the event at the cursor. False when nothing more can be handed over.
+fn book(code: i32, freight: &Freight, slots: &Slots, handed: &mut Handed) -> bool {
+    if code != 0 {
+        if !refuses_for_good(code) {
+            handed.stopped = Some(code);
+            return false;
+        }
+        handed.refused += 1;
+        handed.finished |= slots.settle(freight.ticket, 1, code);
+    }
+    handed.cursor += 1;
+    true
+}
+
+/// Room for a number as text, on the stack.
+#[derive(Default)]
+struct Digits([u8; 20]);
+
+impl Digits {
+    fn write(&mut self, number: std::fmt::Arguments<'_>) -> &[u8] {
+        let mut rest = &mut self.0[..];
+        rest.write_fmt(number).expect("64 bits have at most 20 digits");
+        let len = 20 - rest.len();
+        &self.0[..len]
+    }
+}

@@ -1,0 +1,225 @@
+//! The thread behind each producer instance: receives its events, counts delivery reports, and in the
+//! end takes the instance down.
+//!
+//! It knows slots and codes, never batches. Nothing is allocated for a report: finished slots go into
+//! a vector that the sink swaps empty, and the bell rings once for an event. The order of things at
+//! the end is what keeps memory safe: purge, drain, destroy, and only then say that it is over.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tracing::{debug, error, info, warn};
+
+use super::native::{Client, Described, Event, Kind, name_of};
+use super::slots::{Slots, Ticket, refuses_for_good};
+use super::status::{RoundTrip, round_trips};
+use crate::bell::Bell;
+
+/// What a reporter tells the sink beside finished slots; all of it is rare.
+#[derive(Debug)]
+pub(super) enum News {
+    Described(Described),
+    Created { topic: String, code: i32, text: String },
+    /// The instance is of no use any more.
+    Fatal { code: i32, text: String },
+    RoundTrips(Vec<RoundTrip>),
+    /// The instance and all its threads are gone.
+    Retired,
+}
+
+/// What the reporters and the sink share.
+pub(super) struct Shared {
+    pub(super) slots: Slots,
+    /// Slots whose last message is settled, and whose events are destroyed.
+    pub(super) finished: Mutex<Vec<u32>>,
+    pub(super) bell: Bell,
+    pub(super) quota: Quota,
+    pub(super) last_error: Mutex<Option<String>>,
+}
+
+/// How many lines of librdkafka's may still be logged before the next refill.
+pub(super) struct Quota {
+    left: AtomicU32,
+    muted: AtomicU32,
+}
+
+impl Quota {
+    pub(super) fn new(lines: u32) -> Quota {
+        Quota { left: AtomicU32::new(lines), muted: AtomicU32::new(0) }
+    }
+
+    pub(super) fn take(&self) -> bool {
+        let taken = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        if taken.is_err() {
+            self.muted.fetch_add(1, Ordering::Relaxed);
+        }
+        taken.is_ok()
+    }
+
+    /// Allows `lines` lines again; returns how many were held back.
+    pub(super) fn refill(&self, lines: u32) -> u32 {
+        self.left.store(lines, Ordering::Relaxed);
+        self.muted.swap(0, Ordering::Relaxed)
+    }
+}
+
+/// Ends a reporter: whoever dismisses it gives back the last other reference to the client.
+#[derive(Clone, Default)]
+pub(super) struct Dismissal(Arc<Mutex<Option<Arc<Client>>>>);
+
+impl Dismissal {
+    /// Tells the reporter to take its instance down.
+    pub(super) fn dismiss(&self, client: Arc<Client>) {
+        let mut returned = self.0.lock().expect("nobody panics with it");
+        // Under the lock: woken, the reporter waits here until the reference is there.
+        client.wake();
+        *returned = Some(client);
+    }
+
+    /// Whether that was said; lets go of the reference.
+    fn came(&self) -> bool {
+        self.0.lock().expect("nobody panics with it").take().is_some()
+    }
+}
+
+/// Starts the thread of an instance. It ends when it is dismissed, and then takes the instance down.
+pub(super) fn start(
+    instance: usize,
+    client: Arc<Client>,
+    shared: Arc<Shared>,
+    news: Sender<(usize, News)>,
+) -> std::io::Result<Dismissal> {
+    let reporter = Reporter { instance, shared, news, ended: Vec::new() };
+    let dismissal = Dismissal::default();
+    let ours = dismissal.clone();
+    std::thread::Builder::new()
+        .name(format!("kafka-reports-{instance}"))
+        .spawn(move || reporter.run(client, &ours))?;
+    Ok(dismissal)
+}
+
+struct Reporter {
+    instance: usize,
+    shared: Arc<Shared>,
+    news: Sender<(usize, News)>,
+    /// Slots that ended in the present event; kept for its memory.
+    ended: Vec<u32>,
+}
+
+/// How long the end of an instance waits for another report, and how often in vain.
+const DRAIN_WAIT: Duration = Duration::from_millis(50);
+const DRAIN_WAITS_MAX: u32 = 20;
+
+impl Reporter {
+    fn run(mut self, client: Arc<Client>, dismissal: &Dismissal) {
+        while !dismissal.came() {
+            if let Some(event) = client.poll(None) {
+                self.take(event);
+                self.publish();
+            }
+        }
+        client.purge();
+        let mut in_vain = 0;
+        while client.outq_len() > 0 && in_vain < DRAIN_WAITS_MAX {
+            match client.poll(Some(DRAIN_WAIT)) {
+                Some(event) => {
+                    self.take(event);
+                    in_vain = 0;
+                }
+                None => in_vain += 1,
+            }
+        }
+        // What ended since the purge is found by the sink when it sweeps: not before the client is gone.
+        self.ended.clear();
+        let client = Arc::into_inner(client).expect("the sink gave its references back before");
+        drop(client);
+        self.tell(News::Retired);
+    }
+
+    /// Takes an event in; its messages are freed when this returns.
+    fn take(&mut self, event: Event) {
+        match event.kind() {
+            Kind::Reports => self.count(&event),
+            Kind::Error { code, text, fatal } => self.error(code, text, fatal),
+            Kind::Log { level, text } => self.log(level, &text),
+            Kind::Statistics(json) => {
+                if let Some(found) = round_trips(&json) {
+                    self.tell(News::RoundTrips(found));
+                }
+            }
+            Kind::Described(described) => self.tell(News::Described(described)),
+            Kind::Created { topic, code, text } => self.tell(News::Created { topic, code, text }),
+            Kind::Other => {}
+        }
+    }
+
+    /// Books the messages of a report, one booking for each run of equal ones.
+    fn count(&mut self, event: &Event) {
+        let mut run = (0, 0);
+        let mut messages = 0;
+        event.for_each_report(|opaque, code| {
+            if (opaque, code) != run {
+                self.book(run, messages);
+                run = (opaque, code);
+                messages = 0;
+            }
+            messages += 1;
+        });
+        self.book(run, messages);
+    }
+
+    fn book(&mut self, (opaque, code): (usize, i32), messages: u32) {
+        if messages == 0 {
+            return;
+        }
+        let ticket = Ticket::unpack(opaque);
+        if code != 0 && self.shared.quota.take() {
+            let reason = name_of(code);
+            match refuses_for_good(code) {
+                true => warn!(messages, code, reason, "a broker refused records for good"),
+                false => warn!(messages, code, reason, "records are not known to be stored"),
+            }
+        }
+        if self.shared.slots.settle(ticket, messages, code) {
+            self.ended.push(ticket.slot);
+        }
+    }
+
+    /// Hands over what ended. The event is destroyed by now, so librdkafka has let go of the payloads.
+    fn publish(&mut self) {
+        if !self.ended.is_empty() {
+            self.shared.finished.lock().expect("nobody panics with it").append(&mut self.ended);
+        }
+        // Also without an end: there is room in the queue again.
+        self.shared.bell.ring();
+    }
+
+    fn tell(&self, news: News) {
+        // The sink may be gone already; then nobody needs to know.
+        let _ = self.news.send((self.instance, news));
+        self.shared.bell.ring();
+    }
+
+    fn error(&self, code: i32, text: String, fatal: bool) {
+        if fatal {
+            error!(instance = self.instance, code, text, "kafka producer failed and is rebuilt");
+            self.tell(News::Fatal { code, text: text.clone() });
+        } else if self.shared.quota.take() {
+            warn!(instance = self.instance, code, reason = name_of(code), text, "kafka");
+        }
+        *self.shared.last_error.lock().expect("nobody panics with it") = Some(text);
+    }
+
+    fn log(&self, level: i32, text: &str) {
+        if level > 6 {
+            debug!(instance = self.instance, "librdkafka: {text}");
+        } else if self.shared.quota.take() {
+            match level {
+                ..=3 => warn!(instance = self.instance, "librdkafka: {text}"),
+                _ => info!(instance = self.instance, "librdkafka: {text}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! What is known of each topic, when to ask again, and what to tell the operator.
+//!
+//! A state machine without a connection: answers and time go in, decisions come out. A topic takes
+//! batches only when its partitions are known to the very instance that produces; everything else
+//! (missing, not authorised, just failed) is a reason to wait, told in one line, and asked about again.
+
+use std::ffi::CString;
+use std::time::Duration;
+
+use logdrive_core::position::Nanos;
+use tracing::{info, warn};
+
+use super::native::{TopicSeen, code, name_of};
+use super::status::TopicStatus;
+
+/// One topic.
+pub(super) struct Topic {
+    pub(super) name: CString,
+    /// How many partitions it was last seen to have; 0 before that.
+    partitions: i32,
+    /// For each instance how many it knows of; 0 for none.
+    known: Vec<i32>,
+    /// For each instance when to ask again.
+    ask_at: Vec<Nanos>,
+    /// For each partition what is on its way to it.
+    flows: Vec<Flow>,
+    /// Nothing is taken before then: the last batch was lost.
+    paused_until: Option<Nanos>,
+    /// Failures in a row, for the pauses between attempts.
+    failures: u32,
+    trouble: Option<Trouble>,
+    /// A request to create it is under way.
+    pub(super) creating: bool,
+}
+
+/// What is on its way to a partition.
+#[derive(Copy, Clone, Debug, Default)]
+struct Flow {
+    batches: u32,
+    /// When the last one came back, or the first one was sent.
+    since: Nanos,
+    leaderless: bool,
+}
+
+#[derive(Debug)]
+struct Trouble {
+    code: i32,
+    text: String,
+    told_at: Nanos,
+    /// It was found by sending: that the topic exists does not end it, only a batch that arrives.
+    by_sending: bool,
+}
+
+/// A known topic is looked at again after this: it may have grown.
+const REFRESH: Duration = Duration::from_secs(300);
+/// A topic that lacks the partition that a rule names is looked at again after this.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// The same trouble is told again after this.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+/// The longest pause between attempts at a topic in trouble.
+const PAUSE_MAX: Duration = Duration::from_secs(32);
+
+impl Topic {
+    pub(super) fn new(name: CString, instances: usize, now: Nanos) -> Topic {
+        Topic {
+            name,
+            partitions: 0,
+            known: vec![0; instances],
+            ask_at: vec![now; instances],
+            flows: Vec::new(),
+            paused_until: None,
+            failures: 0,
+            trouble: None,
+            creating: false,
+        }
+    }
+
+    fn text(&self) -> std::borrow::Cow<'_, str> {
+        self.name.to_string_lossy()
+    }
+
+    /// How many partitions a rule can choose from; `None` while nothing may be sent.
+    pub(super) fn open(&self) -> Option<i32> {
+        (self.partitions > 0 && self.paused_until.is_none()).then_some(self.partitions)
+    }
+
+    /// Whether this instance knows that partition, without which it must not be produced to.
+    pub(super) fn known_to(&self, instance: usize, partition: i32) -> bool {
+        partition < self.known[instance]
+    }
+
+    /// Whether to ask about the topic now. An instance that is asked is not asked again at once.
+    pub(super) fn due(&mut self, instance: usize, now: Nanos) -> bool {
+        let due = self.ask_at[instance] <= now;
+        if due {
+            self.ask_at[instance] = now + self.pause();
+        }
+        due
+    }
+
+    /// Asks at the next opportunity.
+    pub(super) fn ask_soon(&mut self, instance: usize, now: Nanos) {
+        self.ask_at[instance] = self.ask_at[instance].min(now);
+    }
+
+    /// A new instance knows nothing.
+    pub(super) fn forget(&mut self, instance: usize, now: Nanos) {
+        self.known[instance] = 0;
+        self.ask_at[instance] = now;
+    }
+
+    /// 1, 2, 4, ... seconds.
+    fn pause(&self) -> Duration {
+        Duration::from_secs(1 << self.failures.min(5)).min(PAUSE_MAX)
+    }
+
+    /// What an instance's broker says of the topic. True if it does not exist.
+    pub(super) fn seen(&mut self, instance: usize, seen: &TopicSeen, may_create: bool, now: Nanos) -> bool {
+        match &seen.partitions {
+            Ok(leaders) if !leaders.is_empty() => {
+                self.partitions = leaders.len() as i32;
+                self.known[instance] = self.partitions;
+                self.ask_at[instance] = now + REFRESH;
+                self.flows.resize(leaders.len().max(self.flows.len()), Flow::default());
+                for (flow, has_leader) in self.flows.iter_mut().zip(leaders) {
+                    flow.leaderless = !has_leader;
+                }
+                if self.trouble.as_ref().is_some_and(|trouble| !trouble.by_sending) {
+                    self.recovered();
+                }
+                false
+            }
+            Ok(_) => {
+                self.ask_at[instance] = now + self.pause();
+                false
+            }
+            Err(reason) => {
+                self.known[instance] = 0;
+                let missing = *reason == code::UNKNOWN_TOPIC_OR_PARTITION;
+                if !(missing && may_create) {
+                    self.fail(*reason, &advice(*reason), now);
+                }
+                self.ask_at[instance] = now + self.pause();
+                missing
+            }
+        }
+    }
+
+    /// A batch was lost, or could not be handed to librdkafka: look at the topic again, and wait a
+    /// while, so that a failure that returns does not become a busy loop.
+    pub(super) fn lost(&mut self, instance: usize, reason: i32, now: Nanos) {
+        self.known[instance] = 0;
+        self.ask_at[instance] = now;
+        // The first of many that were lost together decides.
+        if self.paused_until.is_none() {
+            self.paused_until = Some(now + self.pause());
+            self.fail(reason, &format!("{}; what was lost is sent again", advice(reason)), now);
+            self.trouble.as_mut().expect("just told").by_sending = true;
+        }
+    }
+
+    /// Tells of trouble: at once when it is new, then once a minute.
+    pub(super) fn fail(&mut self, reason: i32, text: &str, now: Nanos) {
+        self.failures = self.failures.saturating_add(1);
+        let told = self.trouble.as_ref().filter(|t| t.code == reason && now.since(t.told_at) < TELL_AGAIN);
+        let told_at = told.map_or(now, |t| t.told_at);
+        if told.is_none() {
+            warn!(topic = %self.text(), code = reason, "topic `{}`: {text}; its lines wait", self.text());
+        }
+        self.trouble = Some(Trouble { code: reason, text: text.to_owned(), told_at, by_sending: false });
+    }
+
+    /// Ends a pause whose time has come; whether it did.
+    pub(super) fn resume(&mut self, now: Nanos) -> bool {
+        let over = self.paused_until.is_some_and(|until| until <= now);
+        if over {
+            self.paused_until = None;
+        }
+        over
+    }
+
+    pub(super) fn sent(&mut self, partition: i32, now: Nanos) {
+        let flow = &mut self.flows[partition as usize];
+        if flow.batches == 0 {
+            flow.since = now;
+        }
+        flow.batches += 1;
+    }
+
+    pub(super) fn returned(&mut self, partition: i32, now: Nanos) {
+        let flow = &mut self.flows[partition as usize];
+        flow.batches -= 1;
+        flow.since = now;
+    }
+
+    /// A batch arrived: whatever it was is over.
+    pub(super) fn arrived(&mut self) {
+        self.failures = 0;
+        if self.trouble.is_some() {
+            self.recovered();
+        }
+    }
+
+    fn recovered(&mut self) {
+        self.failures = 0;
+        self.trouble = None;
+        info!(topic = %self.text(), partitions = self.partitions, "topic takes records again");
+    }
+
+    /// A rule names a partition that is not there: somebody may add it.
+    pub(super) fn no_partition(&mut self, instance: usize, number: i32, now: Nanos) {
+        if self.trouble.as_ref().is_none_or(|t| t.code != code::UNKNOWN_PARTITION) {
+            let text = format!("has no partition {number}, only {}; name another", self.partitions);
+            self.fail(code::UNKNOWN_PARTITION, &text, now);
+        }
+        self.ask_at[instance] = self.ask_at[instance].min(now + LOOK_AGAIN);
+    }
+
+    /// Partitions that have waited since before `limit`, with the time since when and whether there is
+    /// a leader who could take what waits.
+    pub(super) fn waiting(&self, limit: Nanos) -> impl Iterator<Item = (i32, Nanos, bool)> {
+        let waiting = (0..).zip(&self.flows).filter(move |(_, flow)| flow.batches > 0 && flow.since < limit);
+        waiting.map(|(partition, flow)| (partition, flow.since, !flow.leaderless))
+    }
+
+    pub(super) fn status(&self) -> TopicStatus {
+        TopicStatus {
+            name: self.text().into_owned(),
+            partitions: self.partitions,
+            trouble: self.trouble.as_ref().map(|trouble| trouble.text.clone()),
+        }
+    }
+}
+
+/// What an error means for a topic, and what to do.
+fn advice(reason: i32) -> String {
+    match reason {
+        code::UNKNOWN_TOPIC_OR_PARTITION | code::UNKNOWN_TOPIC | code::UNKNOWN_PARTITION => {
+            "does not exist; create it, or set `create_topics` to let the agent create it".into()
+        }
+        code::TOPIC_AUTHORIZATION_FAILED => "not authorized; grant this user Describe and Write on it".into(),
+        code::INVALID_TOPIC => "is not a name that the brokers accept; change it".into(),
+        _ => name_of(reason),
+    }
+}
+
+#[cfg(test)]
+#[path = "topics_tests.rs"]
+mod tests;

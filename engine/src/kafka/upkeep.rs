@@ -1,0 +1,271 @@
+//! What the sink does beside moving batches: asks about topics, watches for stalls, rebuilds producers,
+//! and ends.
+//!
+//! A producer is rebuilt when librdkafka declares it broken, or when batches to a partition that has a
+//! leader make no progress for [`KafkaSettings::stall_timeout`] although a broker answers questions all
+//! that time: then waiting longer helps nobody, and replaying from the files costs at most duplicates.
+//! While no broker answers, nothing is rebuilt: librdkafka waits as well as we could.
+//!
+//! [`KafkaSettings::stall_timeout`]: super::KafkaSettings::stall_timeout
+
+use std::ffi::CStr;
+use std::time::{Duration, Instant};
+
+use logdrive_core::position::Nanos;
+use tracing::{error, info, warn};
+
+use super::native::{Described, code, name_of};
+use super::reports::News;
+use super::sink::{KafkaSink, QUOTA_LINES};
+
+/// Ticks between two refills of the log quota.
+const QUOTA_TICKS: u64 = 10;
+/// How long a question may wait for a broker.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long creating a topic may take.
+const CREATE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the end may take when nobody said.
+const DROP_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl KafkaSink {
+    /// To be called about once a second: time passes only here.
+    pub fn tick(&mut self, now: Nanos) {
+        self.now = now;
+        self.ticks += 1;
+        self.advance();
+        self.start_absent();
+        let resumed = self.topics.iter_mut().filter_map(|topic| topic.resume(now).then_some(())).count();
+        if resumed > 0 {
+            self.shared.bell.ring();
+        }
+        self.watch();
+        self.ask();
+        if self.ticks.is_multiple_of(QUOTA_TICKS) {
+            let muted = self.shared.quota.refill(QUOTA_LINES);
+            if muted > 0 {
+                warn!(muted, "kafka: more messages of this kind were not shown");
+            }
+        }
+    }
+
+    /// Asks about the topics that are due, one question at a time for each instance.
+    pub(super) fn ask(&mut self) {
+        for instance in &mut self.instances {
+            if instance.asking {
+                continue;
+            }
+            let Some(client) = instance.client() else { continue };
+            let due = self.topics.iter_mut().filter_map(|topic| {
+                let due = topic.due(instance.index, self.now);
+                due.then_some(&*topic)
+            });
+            let names: Vec<&CStr> = due.map(|topic| topic.name.as_c_str()).collect();
+            if !names.is_empty() {
+                client.describe(&names, ANSWER_TIMEOUT);
+                instance.asking = true;
+            }
+        }
+    }
+
+    /// Takes one piece of news in.
+    pub(super) fn hear(&mut self, instance: usize, news: News) {
+        match news {
+            News::Described(described) => self.described(instance, described),
+            News::Created { topic, code, text } => self.created(instance, &topic, code, &text),
+            News::Fatal { code, text } => {
+                warn!(instance, code, text, "kafka producer is rebuilt after a fatal error");
+                self.rebuild(instance);
+            }
+            News::RoundTrips(found) => self.round_trips[instance] = found,
+            News::Retired => self.retired(instance),
+        }
+    }
+
+    fn described(&mut self, instance: usize, described: Described) {
+        self.instances[instance].asking = false;
+        let all = match described {
+            Ok(all) => all,
+            Err((reason, text)) => {
+                self.instances[instance].unreachable_at = self.now;
+                if self.shared.quota.take() {
+                    let reason = name_of(reason);
+                    warn!(reason, text, brokers = self.settings.brokers, "no broker answers; lines wait");
+                }
+                return;
+            }
+        };
+        self.instances[instance].answered_at = self.now;
+        let create = self.settings.create_topics;
+        for seen in all {
+            let Some(topic) = self.topics.iter_mut().find(|t| t.name.to_bytes() == seen.name.as_bytes()) else {
+                continue;
+            };
+            let missing = topic.seen(instance, &seen, create.is_some(), self.now);
+            let Some(create) = create.filter(|_| missing && !topic.creating) else { continue };
+            let Some(client) = self.instances[instance].client() else { continue };
+            match client.create_topic(&topic.name, create.partitions, create.replication, CREATE_TIMEOUT) {
+                Ok(()) => topic.creating = true,
+                Err(text) => topic.fail(code::INVALID_TOPIC, &text, self.now),
+            }
+        }
+        // Batches that waited for this can go now.
+        self.shared.bell.ring();
+    }
+
+    fn created(&mut self, instance: usize, name: &str, reason: i32, text: &str) {
+        let instances = self.instances.len();
+        for topic in self.topics.iter_mut().filter(|topic| topic.creating) {
+            // An answer without a name is the failure of the whole request.
+            if !name.is_empty() && topic.name.to_bytes() != name.as_bytes() {
+                continue;
+            }
+            topic.creating = false;
+            match reason {
+                0 => {
+                    info!(topic = name, "topic created");
+                    self.counters.topics_created += 1;
+                }
+                code::TOPIC_ALREADY_EXISTS => {}
+                _ => {
+                    let why = if text.is_empty() { name_of(reason) } else { text.to_owned() };
+                    topic.fail(reason, &format!("does not exist and cannot be created: {why}"), self.now);
+                    continue;
+                }
+            }
+            (0..instances).for_each(|other| topic.ask_soon(other, self.now));
+        }
+        self.instances[instance].answered_at = self.now;
+        self.ask();
+    }
+
+    /// Looks for partitions that make no progress, asks whether a broker answers, and rebuilds.
+    fn watch(&mut self) {
+        let timeout = self.settings.stall_timeout;
+        for index in 0..self.instances.len() {
+            let instance = &self.instances[index];
+            if instance.client().is_none() {
+                continue;
+            }
+            let (answered_at, unreachable_at) = (instance.answered_at, instance.unreachable_at);
+            let mut stalled = None;
+            for topic in &mut self.topics {
+                let waits = |(partition, since, led): &(i32, Nanos, bool)| {
+                    // Only time in which a broker could have answered counts.
+                    let since = unreachable_at.max(*since);
+                    let ours = *partition as usize % self.instances.len() == index;
+                    let over = since + timeout <= self.now;
+                    (ours && *led).then_some((*partition, since, over && answered_at > since))
+                };
+                let waiting: Vec<_> =
+                    topic.waiting(self.now - timeout / 2).collect::<Vec<_>>().iter().filter_map(waits).collect();
+                if !waiting.is_empty() {
+                    topic.ask_soon(index, self.now);
+                }
+                if let Some((partition, since, _)) = waiting.into_iter().find(|(_, _, stalled)| *stalled) {
+                    stalled = Some((topic.name.clone(), partition, self.now.since(since)));
+                }
+            }
+            if let Some((topic, partition, waited)) = stalled {
+                let topic = topic.to_string_lossy();
+                error!(%topic, partition, ?waited, "no progress although brokers answer; producer is rebuilt");
+                self.rebuild(index);
+            }
+        }
+    }
+
+    /// Takes an instance down; when that is done its batches come back, and a new one is created.
+    pub(super) fn rebuild(&mut self, instance: usize) {
+        if self.instances[instance].client().is_some() {
+            self.counters.rebuilds += 1;
+            self.instances[instance].retire();
+        }
+    }
+
+    /// An instance is gone: whatever it has not settled is lost, and nothing points to it any more.
+    fn retired(&mut self, instance: usize) {
+        self.collect();
+        self.instances[instance].retired();
+        for freight in self.hold.unfinished(instance) {
+            freight.finished = true;
+            self.done.push_back(freight.ticket.slot);
+        }
+        self.round_trips[instance].clear();
+        self.start_absent();
+        self.ask();
+    }
+
+    /// Creates the instances that are not there, unless the sink is closed.
+    fn start_absent(&mut self) {
+        if self.closed {
+            return;
+        }
+        for instance in self.instances.iter_mut().filter(|instance| instance.is_absent()) {
+            let started =
+                instance.start(&self.properties.pairs, &self.shared, &self.news_to, self.now).and_then(|()| {
+                    self.topics.iter_mut().enumerate().try_for_each(|(at, topic)| {
+                        topic.forget(instance.index, self.now);
+                        instance.open(at, &topic.name)
+                    })
+                });
+            if let Err(reason) = started {
+                // Tried again at the next tick.
+                error!(instance = instance.index, reason, "cannot create a kafka producer");
+                instance.retire();
+            }
+        }
+    }
+
+    /// Ends: delivers what it can within three quarters of `grace`, gives up the rest, and takes the
+    /// producers down. Takes nothing any more; what was on its way is there for `poll_delivery`.
+    /// True if everything was delivered.
+    pub fn shutdown(&mut self, grace: Duration) -> bool {
+        self.close(grace / 4 * 3, (grace / 4).max(Duration::from_millis(250)))
+    }
+
+    fn close(&mut self, flush: Duration, retire: Duration) -> bool {
+        self.closed = true;
+        let flush_until = Instant::now() + flush;
+        let flushed = self.flush(flush_until);
+        for instance in &mut self.instances {
+            instance.retire();
+        }
+        let retire_until = Instant::now() + retire;
+        while self.instances.iter().any(super::instance::Instance::is_retiring) {
+            let left = retire_until.saturating_duration_since(Instant::now());
+            match self.news.recv_timeout(left) {
+                Ok((instance, news)) => self.hear(instance, news),
+                Err(_) => break,
+            }
+        }
+        for instance in self.instances.iter().filter(|instance| instance.is_retiring()) {
+            // Its threads may still read those bytes: they stay where they are for ever.
+            let batches = self.hold.abandon(instance.index);
+            warn!(instance = instance.index, batches, "kafka producer did not end in time; left behind");
+        }
+        flushed
+    }
+
+    /// Waits until everything is delivered; whether it was.
+    fn flush(&mut self, until: Instant) -> bool {
+        loop {
+            self.advance();
+            let left = until.saturating_duration_since(Instant::now());
+            let clients = self.instances.iter().filter_map(|instance| instance.client());
+            // In slices, because the rest of a batch may wait for room.
+            let slice = left.min(Duration::from_millis(100));
+            let empty = clients.map(|client| client.flush(slice)).fold(true, |all, one| all && one);
+            let whole = self.instances.iter().all(|instance| instance.remainder.is_none());
+            if (empty && whole) || left.is_zero() {
+                return empty && whole;
+            }
+        }
+    }
+}
+
+impl Drop for KafkaSink {
+    fn drop(&mut self) {
+        if !self.closed {
+            self.close(Duration::ZERO, DROP_TIMEOUT);
+        }
+    }
+}

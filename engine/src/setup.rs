@@ -1,0 +1,240 @@
+//! From the plan to the parts: what each of them takes from the configuration.
+
+use std::num::NonZeroU32;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use logdrive_core::plan::{ItemPolicy, Limits, ReadFrom, UnlinkedHold};
+use logdrive_core::source::ItemId;
+
+use crate::config::{self, ItemPlan, KafkaPlan, LimitsPlan, Plan};
+use crate::fs::{Rules, Symlinks};
+use crate::io::probe::Io;
+use crate::kafka::{self, InFlightBudget, KafkaSettings, Route};
+use crate::state::item_hash;
+
+/// What librdkafka needs for a record beside its bytes; measured, see docs/tuning.md.
+const MESSAGE_BYTES: u64 = 256;
+/// An unlinked file that is drained is released after this long without news.
+const UNLINKED_GRACE: Duration = Duration::from_secs(5);
+/// How long a busy file rests at its end before the next look.
+const REST: Duration = Duration::from_millis(2);
+
+/// The budget of `limits.in_flight`, one half for chunks and one for what librdkafka adds.
+#[must_use]
+pub fn limits(plan: &Plan) -> Limits {
+    Limits {
+        chunks_bytes: usize::try_from(plan.limits.in_flight_bytes / 2).unwrap_or(usize::MAX),
+        open_files: plan.limits.open_files,
+        sources: plan.limits.files_max,
+        rest: REST,
+        reconcile: plan.reconcile,
+    }
+}
+
+/// What may be in librdkafka's queues.
+#[must_use]
+pub fn budget(limits: &LimitsPlan) -> InFlightBudget {
+    let half = limits.in_flight_bytes / 2;
+    InFlightBudget {
+        messages_max: usize::try_from(half / MESSAGE_BYTES).unwrap_or(usize::MAX).max(1024),
+        bytes_max: usize::try_from(limits.in_flight_bytes).unwrap_or(usize::MAX),
+    }
+}
+
+/// The reading side of an item. `first_sight`: the state has never seen it before.
+#[must_use]
+pub fn policy(item: &ItemPlan, first_sight: bool) -> ItemPolicy {
+    ItemPolicy {
+        name: item_hash(&item.name),
+        frame: item.frame.0.clone(),
+        read_from: match item.read_from {
+            config::ReadFrom::Beginning => ReadFrom::Beginning,
+            config::ReadFrom::End => ReadFrom::End,
+        },
+        seen_before: !first_sight,
+        rate_limit: item.rate_limit.and_then(NonZeroU32::new),
+        ignore_older: item.ignore_older,
+        close_after: item.close_after,
+        unlinked: UnlinkedHold {
+            grace: UNLINKED_GRACE,
+            undrained_max: item.rotated_hold,
+            undrained_bytes_max: item.rotated_hold_bytes,
+        },
+    }
+}
+
+/// The Kafka side of an item.
+#[must_use]
+pub fn route(item: &ItemPlan) -> Route {
+    Route {
+        topic: item.topic.clone(),
+        partition: match item.partition {
+            config::Partition::Source => kafka::Partition::Source,
+            config::Partition::Key => kafka::Partition::Key,
+            config::Partition::Sticky { slice } => kafka::Partition::Sticky { slice },
+            config::Partition::Number(number) => kafka::Partition::Number(number),
+        },
+        key: match item.key {
+            config::RecordKey::Source => kafka::Key::Source,
+            config::RecordKey::None => kafka::Key::None,
+        },
+        format: match &item.format {
+            config::Format::Raw => kafka::Format::Raw,
+            config::Format::Ecs { fields } => kafka::Format::Ecs {
+                item: item.name.clone(),
+                fields: fields.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+            },
+        },
+        headers: item.headers,
+    }
+}
+
+/// The connection.
+#[must_use]
+pub fn kafka(plan: &KafkaPlan) -> KafkaSettings {
+    let secret = |secret: &config::Secret| kafka::Secret::new(secret.expose());
+    KafkaSettings {
+        acks: match plan.acks {
+            config::Acks::All => kafka::Acks::All,
+            config::Acks::Leader => kafka::Acks::One,
+            config::Acks::None => kafka::Acks::None,
+        },
+        compression: match plan.compression {
+            config::Compression::None => kafka::Compression::None,
+            config::Compression::Lz4 => kafka::Compression::Lz4,
+            config::Compression::Zstd => kafka::Compression::Zstd { level: plan.compression_level },
+            config::Compression::Snappy => kafka::Compression::Snappy,
+            config::Compression::Gzip => kafka::Compression::Gzip { level: plan.compression_level },
+        },
+        linger: plan.linger,
+        batch_bytes: plan.batch_bytes as usize,
+        message_bytes_max: plan.message_bytes_max as usize,
+        producers: plan.producers,
+        client_id: plan.client_id.clone(),
+        tls: plan.tls.as_ref().map(|tls| kafka::Tls {
+            ca: tls.ca.clone(),
+            certificate: tls.certificate.as_ref().map(|certificate| certificate.cert.clone()),
+            key: tls.certificate.as_ref().map(|certificate| certificate.key.clone()),
+            key_password: tls
+                .certificate
+                .as_ref()
+                .and_then(|certificate| certificate.key_password.as_ref().map(secret)),
+        }),
+        sasl: plan.sasl.as_ref().map(|sasl| kafka::Sasl {
+            mechanism: match sasl.mechanism {
+                "SCRAM-SHA-256" => kafka::SaslMechanism::ScramSha256,
+                "SCRAM-SHA-512" => kafka::SaslMechanism::ScramSha512,
+                _ => kafka::SaslMechanism::Plain,
+            },
+            username: sasl.username.clone(),
+            password: secret(&sasl.password),
+        }),
+        create_topics: plan.create_topics.map(|create| kafka::CreateTopics {
+            partitions: create.partitions.map_or(-1, |partitions| partitions as i32),
+            replication: create.replication.map_or(-1, i32::from),
+        }),
+        stall_timeout: plan.stall_timeout,
+        options: plan.options.clone(),
+        ..KafkaSettings::new(plan.brokers.clone())
+    }
+}
+
+/// The rules of discovery: the plan's patterns, with items numbered as the engine numbers them.
+#[derive(Debug)]
+pub struct PlanRules {
+    patterns: Arc<config::Patterns>,
+    /// The patterns of the items that follow every link.
+    following: config::Patterns,
+    roots: Vec<PathBuf>,
+    symlinks: Vec<Symlinks>,
+    /// The engine's item for each of the plan's.
+    items: Vec<ItemId>,
+}
+
+impl PlanRules {
+    /// The rules of a plan whose `n`-th item is the engine's `items[n]`.
+    #[must_use]
+    pub fn new(plan: &Plan, items: &[ItemId]) -> PlanRules {
+        let symlinks = plan.items.iter().map(|item| match item.symlinks {
+            config::Symlinks::Owner => Symlinks::Owner,
+            config::Symlinks::Follow => Symlinks::Follow,
+            config::Symlinks::Never => Symlinks::Never,
+        });
+        let trusting = plan.items.iter().filter(|item| item.symlinks == config::Symlinks::Follow);
+        let following = trusting.map(|item| (&item.include[..], &item.exclude[..]));
+        PlanRules {
+            patterns: plan.patterns.clone(),
+            following: config::Patterns::new(following).expect("the plan has compiled them"),
+            roots: plan.patterns.roots(),
+            symlinks: symlinks.collect(),
+            items: items.to_vec(),
+        }
+    }
+}
+
+impl Rules for PlanRules {
+    fn first_match(&self, path: &[u8]) -> Option<ItemId> {
+        self.patterns.first_match(path).map(|item| self.items[item.0 as usize])
+    }
+
+    fn could_match_below(&self, directory: &[u8]) -> bool {
+        self.patterns.could_match_below(directory)
+    }
+
+    fn symlinks(&self, item: ItemId) -> Symlinks {
+        let at = self.items.iter().position(|&known| known == item);
+        at.map_or(Symlinks::Never, |at| self.symlinks[at])
+    }
+
+    fn follows_below(&self, directory: &[u8]) -> bool {
+        self.following.could_match_below(directory)
+    }
+
+    fn spelled_out(&self, directory: &[u8]) -> usize {
+        let shared = |root: &PathBuf| shared_components(root.as_os_str().as_bytes(), directory);
+        self.roots.iter().map(shared).max().unwrap_or(0)
+    }
+}
+
+/// How many leading bytes of `directory` are whole components of `root` too.
+fn shared_components(root: &[u8], directory: &[u8]) -> usize {
+    let same = root.iter().zip(directory).take_while(|(a, b)| a == b).count();
+    let whole = |path: &[u8]| path.len() == same || path.get(same) == Some(&b'/');
+    if whole(root) && whole(directory) {
+        return same;
+    }
+    directory[..same].iter().rposition(|&byte| byte == b'/').unwrap_or(0)
+}
+
+/// How the plan wants files to be read.
+#[must_use]
+pub fn io(choice: config::IoChoice) -> Io {
+    match choice {
+        config::IoChoice::Auto => Io::Auto,
+        config::IoChoice::Uring => Io::Uring,
+        config::IoChoice::Blocking => Io::Blocking,
+    }
+}
+
+/// Keys that a reload cannot change, as far as two plans differ in them.
+#[must_use]
+pub fn fixed_differences(old: &Plan, new: &Plan) -> Vec<&'static str> {
+    let differs = [
+        (old.io != new.io, "io"),
+        (old.limits != new.limits, "limits"),
+        (old.state != new.state, "state"),
+        (old.http != new.http, "http"),
+        (old.log != new.log, "log"),
+        (old.reconcile != new.reconcile, "watch.reconcile"),
+    ];
+    differs.into_iter().filter_map(|(differs, key)| differs.then_some(key)).collect()
+}
+
+/// The directories to begin with.
+#[must_use]
+pub fn roots(plan: &Plan) -> Vec<logdrive_core::discover::RawPath> {
+    plan.patterns.roots().iter().map(|root| Arc::from(root.as_os_str().as_bytes())).collect()
+}
