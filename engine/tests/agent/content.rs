@@ -238,7 +238,7 @@ fn filters_leave_lines_out_and_the_counts_add_up() {
     site.append("app.log", "keep the last\n");
     site.topic.await_value(b"keep the last");
     let count = |name: &str| agent.metric(name) as u64;
-    crate::wait::until_true("everything is acknowledged", || count("logdrive_lines_in_flight") == 0);
+    crate::wait::until_true("everything is acknowledged", || count("logdrive_in_flight_lines") == 0);
     assert_eq!(count("logdrive_lines_read_total"), 501);
     assert_eq!(count("logdrive_lines_acked_total"), 201);
     assert_eq!(count("logdrive_lines_dropped_total"), 300);
@@ -283,4 +283,21 @@ fn whole_lines_of_one_file_make_a_chunk() {
     let arrived: Vec<u8> = bytes(&records).join(&b'\n');
     assert_eq!(arrived.split(|&byte| byte == b'\n').count(), 20_000);
     assert!(arrived.split(|&byte| byte == b'\n').eq(lines.iter().map(String::as_bytes)));
+}
+
+#[test]
+fn c11_a_byte_order_mark_is_kept_and_its_file_is_read_once() {
+    let site = Site::with_partitions(1);
+    let agent = site.agent().set("watch.reconcile=100ms").start();
+    site.append("utf8.log", b"\xef\xbb\xbfone\ntwo\n");
+    site.topic.await_count(2);
+    let wide: Vec<u8> = "\u{feff}one\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    site.append("utf16.log", &wide);
+    site.topic.await_count(3);
+    site.append("last.log", "last\n");
+    site.topic.await_count(4);
+    agent.stop();
+    // The newline of UTF-16 is two bytes: its second begins the next line, which is not finished.
+    let expected: [&[u8]; 4] = [b"\xef\xbb\xbfone", b"two", &wide[..wide.len() - 2], b"last"];
+    assert_eq!(bytes(&site.whole()), expected);
 }

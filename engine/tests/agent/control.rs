@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Signal;
@@ -185,12 +186,12 @@ fn the_status_holds_six_positions_in_order() {
     let agent = site.agent().start();
     site.topic.await_count(500);
     let size = fs::metadata(family.path()).unwrap().len();
-    until_true("everything is durable", || agent.status()["files"][0]["durable"] == size);
+    until_true("everything is durable", || agent.status()["files"][0]["positions"]["durable"] == size);
     let status = agent.status();
     let file = &status["files"][0];
     assert_eq!(file["path"], family.path().to_str().unwrap());
     for position in ["durable", "acked", "produced", "framed", "read", "size"] {
-        assert_eq!(file[position], size, "{position} in {file}");
+        assert_eq!(file["positions"][position], size, "{position} in {file}");
     }
     assert_eq!(agent.http("/healthz").unwrap().0, 200);
     assert_eq!(agent.http("/readyz").unwrap().0, 200);
@@ -207,7 +208,7 @@ fn under_load_positions_keep_their_order_and_lines_add_up() {
     for round in 1..=10 {
         site.topic.await_count(round * 5_000);
         for file in agent.status()["files"].as_array().unwrap() {
-            let of = |name: &str| file[name].as_u64().unwrap();
+            let of = |name: &str| file["positions"][name].as_u64().unwrap();
             let chain = ["durable", "acked", "produced", "framed", "read", "size"].map(of);
             assert!(chain.is_sorted(), "{chain:?}");
         }
@@ -303,4 +304,38 @@ fn the_log_is_json_when_asked_for() {
         let event: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         assert!(event["level"].is_string() && event["timestamp"].is_string(), "{line}");
     }
+}
+
+#[test]
+fn g12_a_password_is_nowhere_to_be_seen() {
+    const CANARY: &str = "canary-4f1d9";
+    let site = Site::new();
+    site.append("app.log", "one\n");
+    let password = site.root().join("password");
+    fs::write(&password, format!("{CANARY}\n")).unwrap();
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
+    let login = |from: &str| format!("{{mechanism=\"PLAIN\", username=\"me\", {from}}}");
+    for (from, environment) in [
+        (format!("password_file={password:?}"), "unused"),
+        ("password_env=\"KAFKA_PASSWORD\"".to_owned(), "KAFKA_PASSWORD"),
+    ] {
+        let mut agent = site
+            .agent()
+            .set(format!("kafka.sasl={}", login(&from)))
+            .set("kafka.options={debug=\"all\"}")
+            .args("--log-level trace")
+            .under(&["env", &format!("{environment}={CANARY}")])
+            .start();
+        // The mock cluster knows no logins: this one goes wrong, with all that is said then.
+        agent.await_log(&["SASL"]);
+        for path in ["/metrics", "/status", "/readyz", "/healthz"] {
+            let (_, body) = agent.http(path).unwrap();
+            assert!(!body.contains(CANARY), "{path}: {body}");
+        }
+        agent.signal(Signal::TERM);
+        let exit = agent.exit();
+        assert!(!exit.stderr.contains(CANARY) && !exit.stdout.contains(CANARY), "{}", exit.stderr);
+    }
+    let wrong = site.agent().set(format!("kafka.sasl={}", login(&format!("password=\"{CANARY}\"")))).finish();
+    wrong.with_code(78);
 }

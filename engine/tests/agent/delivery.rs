@@ -6,7 +6,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka_sys::{RDKafkaApiKey, RDKafkaRespErr};
 
 use crate::lines::{Family, append, assert_complete, assert_no_loss, assert_order_of_firsts};
-use crate::site::{Site, TOPIC};
+use crate::site::{Site, TOPIC, is_root};
 use crate::wait::until_true;
 
 use RDKafkaRespErr as Answer;
@@ -400,4 +400,29 @@ fn brokers_that_are_none_are_named() {
     let mut agent = site.agent().arg("--brokers").arg(&gone).start();
     agent.await_log(&[&gone]);
     agent.stop();
+}
+
+#[test]
+fn k17_the_name_of_the_broker_is_not_known_at_first() {
+    if !is_root("a table of hosts of one's own") {
+        return;
+    }
+    let site = Site::new();
+    let hosts = site.root().join("hosts");
+    append(&hosts, "127.0.0.1 localhost\n");
+    let port = site.brokers().rsplit(':').next().expect("a port").to_owned();
+    let script = format!("mount --bind {} /etc/hosts && exec \"$@\"", hosts.display());
+    let mut family = Family::create(site.log("app.log"));
+    family.write(100);
+    let mut agent = site
+        .agent()
+        .arg("--brokers")
+        .arg(format!("kafka.invalid:{port}"))
+        .under(&["unshare", "-m", "sh", "-c", &script, "sh"])
+        .start();
+    agent.await_log(&["kafka.invalid"]);
+    append(&hosts, "127.0.0.1 kafka.invalid\n");
+    site.topic.await_count(100);
+    agent.stop();
+    assert_complete(&site.whole(), &[&family]);
 }

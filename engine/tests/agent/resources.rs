@@ -67,3 +67,24 @@ fn f03_descriptors_run_out_for_a_while() {
     agent.stop();
     assert_complete(&site.whole(), &families.iter().collect::<Vec<_>>());
 }
+
+#[test]
+fn f15_a_flood_in_one_file_does_not_drown_the_others() {
+    let site = Site::with_partitions(1);
+    let mut flood = Family::create(site.log("flood.log"));
+    flood.write_wide(300_000, 200);
+    let mut slow: Vec<Family> = (0..100).map(|at| Family::create(site.log(&format!("s{at}.log")))).collect();
+    let agent = site.agent().set("limits.in_flight=8MiB").start();
+    site.topic.await_count(1000);
+    for family in &mut slow {
+        family.write(10);
+        site.topic.await_value(family.last());
+    }
+    let overtaken = 301_000 - site.topic.count();
+    assert!(overtaken > 50_000, "only {overtaken} lines of the flood came after those of the others");
+    site.topic.await_count(301_000);
+    agent.stop();
+    let mut all = vec![&flood];
+    all.extend(&slow);
+    assert_complete(&site.whole(), &all);
+}

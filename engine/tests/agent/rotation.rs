@@ -3,11 +3,12 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::lines::{Family, append, assert_complete, assert_no_loss, values};
-use crate::site::Site;
+use crate::process::Launch;
+use crate::site::{Site, is_root};
 use crate::topic::Record;
 use crate::wait::until_true;
 
@@ -501,4 +502,89 @@ fn r18_rotated_while_down_and_not_read_again_by_later_starts() {
     let records = site.whole();
     assert_eq!(assert_no_loss(&records, &[&family]), 0);
     assert_complete(&records, &[&family]);
+}
+
+/// A disk image on a loop device.
+struct Volume {
+    image: PathBuf,
+    at: PathBuf,
+    device: String,
+}
+
+impl Volume {
+    fn make(directory: &Path) -> Volume {
+        let (image, at) = (directory.join("image"), directory.join("volume"));
+        File::create(&image).unwrap().set_len(16 << 20).unwrap();
+        fs::create_dir(&at).unwrap();
+        run("mkfs.ext4", &["-q", "-F", image.to_str().unwrap()]);
+        let device = Volume::attach(&image);
+        let volume = Volume { image, at, device };
+        volume.mount();
+        volume
+    }
+
+    fn attach(image: &Path) -> String {
+        run("losetup", &["-f", "--show", image.to_str().unwrap()]).trim().to_owned()
+    }
+
+    fn mount(&self) {
+        let none = rustix::mount::MountFlags::empty();
+        rustix::mount::mount(&*self.device, &self.at, "ext4", none, None).unwrap();
+    }
+
+    fn unmount(&self) {
+        rustix::mount::unmount(&self.at, rustix::mount::UnmountFlags::empty()).unwrap();
+    }
+
+    /// Takes it away and brings it back under another device number.
+    fn move_device(&mut self) {
+        self.unmount();
+        // The old device stays taken, so that the image gets another.
+        let old = std::mem::replace(&mut self.device, Volume::attach(&self.image));
+        run("losetup", &["-d", &old]);
+        assert_ne!(self.device, old);
+        self.mount();
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(&self.at, rustix::mount::UnmountFlags::DETACH);
+        let _ = std::process::Command::new("losetup").args(["-d", &self.device]).status();
+    }
+}
+
+fn run(program: &str, arguments: &[&str]) -> String {
+    let output = std::process::Command::new(program).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{program} {arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn r16_a_volume_comes_back_under_another_device_number() {
+    if !is_root("loop devices") {
+        return;
+    }
+    let site = Site::new();
+    let mut volume = Volume::make(site.root());
+    let agent = || {
+        let launch = site.connected(Launch::run()).arg("--include").arg(volume_log(&site, "*.log"));
+        launch.args("--read-from beginning --topic logs").start()
+    };
+    let mut family = Family::create(volume_log(&site, "app.log"));
+    for _ in 0..3 {
+        family.write(100);
+        let running = agent();
+        site.topic.await_value(family.last());
+        running.stop();
+        family.close();
+        volume.move_device();
+        family.reopen();
+    }
+    family.close();
+    assert_complete(&site.whole(), &[&family]);
+}
+
+fn volume_log(site: &Site, name: &str) -> PathBuf {
+    site.root().join("volume").join(name)
 }

@@ -265,7 +265,7 @@ fn s07_the_disk_of_the_state_is_full_for_a_while() {
     until_true("everything is durable", || {
         let status = agent.status();
         let files = status["files"].as_array().unwrap();
-        files.len() == 601 && files.iter().all(|file| file["durable"] == file["size"])
+        files.len() == 601 && files.iter().all(|file| file["positions"]["durable"] == file["positions"]["size"])
     });
     agent.kill();
     let agent = launch().start();
