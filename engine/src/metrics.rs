@@ -1,15 +1,14 @@
 //! What the agent counts, and its text for Prometheus.
 //!
-//! Two balances hold by construction, for lines and for bytes, because each item's handles move both
-//! sides at once:
+//! The engine is the truth: its counts are published here about once a second and before each answer,
+//! all at once, so that its balance holds here too, for lines and for bytes:
 //!
 //! ```text
-//! read = acked + dropped (all reasons) + in flight
+//! read = acked + dropped (all reasons) + replayed + in flight
 //! ```
 //!
-//! A line is read once, when it is framed for the first time; what is read again after a loss is
-//! still in flight and counts in `reread_bytes_total`. Paths are no labels: their number has no bound.
-//! Every metric is described in `docs/metrics.md`; a test compares the two.
+//! Paths are no labels: their number has no bound. Every metric is described in `docs/metrics.md`; a
+//! test compares the two.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -20,6 +19,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use std::sync::atomic::AtomicU64;
+
+use logdrive_core::engine::{Amount, ItemCounts};
 
 /// A gauge in seconds.
 pub type Seconds = Gauge<f64, AtomicU64>;
@@ -42,6 +43,11 @@ pub enum DropReason {
     Refused,
     /// It has to be read again, and the file has been truncated or is gone.
     Vanished,
+}
+
+/// The amounts by which dropped lines are counted, in the order of [`DropReason::ALL`].
+fn dropped(counts: &ItemCounts) -> [Amount; DropReason::ALL.len()] {
+    [counts.filtered, counts.long, counts.refused, counts.vanished]
 }
 
 impl DropReason {
@@ -91,15 +97,21 @@ pub struct Metrics {
     bytes_acked: Family<ItemLabel, Counter>,
     lines_dropped: Family<DropLabels, Counter>,
     bytes_dropped: Family<DropLabels, Counter>,
-    in_flight_lines: Gauge,
-    in_flight_bytes: Gauge,
+    lines_replayed: Family<ItemLabel, Counter>,
+    bytes_replayed: Family<ItemLabel, Counter>,
+    lines_truncated: Family<ItemLabel, Counter>,
+    bytes_gone: Family<ItemLabel, Counter>,
     file_errors: Family<OperationLabel, Counter>,
     config_reloads: Family<ResultLabel, Counter>,
+    /// Lines read and not settled yet.
+    pub in_flight_lines: Gauge,
+    /// Bytes of those lines.
+    pub in_flight_bytes: Gauge,
     /// Batches given to the Kafka client.
     pub batches_sent: Counter,
     /// Batches that came back neither acknowledged nor refused; their lines are read and sent again.
     pub batches_lost: Counter,
-    /// Bytes read a second time because of that.
+    /// Bytes of unfinished lines and events that were fetched again with their rest.
     pub reread_bytes: Counter,
     /// Kafka clients that stopped delivering and were replaced.
     pub producer_rebuilds: Counter,
@@ -107,7 +119,7 @@ pub struct Metrics {
     pub checkpoint_writes: Counter,
     /// Failures of the state, each counted when it is reported.
     pub checkpoint_errors: Counter,
-    /// Files renamed or deleted and drained, with a successor under their name.
+    /// Files that got another name.
     pub rotations: Counter,
     /// Files that began anew from their first byte.
     pub truncations: Counter,
@@ -121,21 +133,18 @@ pub struct Metrics {
     pub buffers_allocated_bytes: Gauge,
     /// Messages in the queues of the Kafka client.
     pub kafka_queue_messages: Gauge,
-    /// Age of the oldest line that was read and is not settled; 0 if there is none.
+    /// Age of the oldest line that was read and is not acknowledged; 0 if there is none.
     pub oldest_unacked_seconds: Seconds,
     /// Time since everything acknowledged was durable.
     pub checkpoint_age_seconds: Seconds,
     /// From the read of a batch to its acknowledgement; each batch counts once.
     pub read_to_ack_seconds: Histogram,
-    /// From sending a request to the broker's answer.
-    pub kafka_request_latency_seconds: Histogram,
 }
 
 impl Metrics {
     /// Everything at zero; `version` goes into `build_info`.
     #[must_use]
     pub fn new(version: &'static str) -> Metrics {
-        let latency = || Histogram::new(LATENCY_BUCKETS_SECONDS);
         let mut metrics = Metrics {
             registry: Registry::with_prefix("logdrive"),
             lines_read: Family::default(),
@@ -144,6 +153,10 @@ impl Metrics {
             bytes_acked: Family::default(),
             lines_dropped: Family::default(),
             bytes_dropped: Family::default(),
+            lines_replayed: Family::default(),
+            bytes_replayed: Family::default(),
+            lines_truncated: Family::default(),
+            bytes_gone: Family::default(),
             in_flight_lines: Gauge::default(),
             in_flight_bytes: Gauge::default(),
             file_errors: Family::default(),
@@ -163,8 +176,7 @@ impl Metrics {
             kafka_queue_messages: Gauge::default(),
             oldest_unacked_seconds: Seconds::default(),
             checkpoint_age_seconds: Seconds::default(),
-            read_to_ack_seconds: latency(),
-            kafka_request_latency_seconds: latency(),
+            read_to_ack_seconds: Histogram::new(LATENCY_BUCKETS_SECONDS),
         };
         metrics.register(version);
         metrics
@@ -174,23 +186,27 @@ impl Metrics {
     fn register(&mut self, version: &'static str) {
         let r = &mut self.registry;
         r.register("build", "The version that runs", Info::new([("version", version)]));
-        r.register("lines_read", "Lines read from files for the first time", self.lines_read.clone());
+        r.register("lines_read", "Lines read from files", self.lines_read.clone());
         r.register("bytes_read", "Bytes of those lines, terminators included", self.bytes_read.clone());
         r.register("lines_acked", "Lines that Kafka has acknowledged", self.lines_acked.clone());
         r.register("bytes_acked", "Bytes of those lines, terminators included", self.bytes_acked.clone());
         r.register("lines_dropped", "Lines not sent, or not whole, by reason", self.lines_dropped.clone());
         r.register("bytes_dropped", "Bytes not sent, by reason", self.bytes_dropped.clone());
+        r.register("lines_replayed", "Lines lost or given up, and read again", self.lines_replayed.clone());
+        r.register("bytes_replayed", "Bytes of those lines", self.bytes_replayed.clone());
+        r.register("lines_truncated", "Long lines sent without their end", self.lines_truncated.clone());
+        r.register("bytes_gone", "Bytes never read: their file went first", self.bytes_gone.clone());
         r.register("in_flight_lines", "Lines read and not settled yet", self.in_flight_lines.clone());
         r.register("in_flight_bytes", "Bytes of those lines", self.in_flight_bytes.clone());
         r.register("file_errors", "Operations on files that failed", self.file_errors.clone());
         r.register("config_reloads", "Attempts to reload the configuration", self.config_reloads.clone());
         r.register("batches_sent", "Batches given to the Kafka client", self.batches_sent.clone());
         r.register("batches_lost", "Batches to be read and sent again", self.batches_lost.clone());
-        r.register("reread_bytes", "Bytes read a second time for that", self.reread_bytes.clone());
+        r.register("reread_bytes", "Bytes of unfinished lines fetched again", self.reread_bytes.clone());
         r.register("producer_rebuilds", "Kafka clients replaced", self.producer_rebuilds.clone());
         r.register("checkpoint_writes", "Positions written to the state", self.checkpoint_writes.clone());
         r.register("checkpoint_errors", "Failures of the state", self.checkpoint_errors.clone());
-        r.register("rotations", "Files renamed or deleted and followed by another", self.rotations.clone());
+        r.register("rotations", "Files that got another name", self.rotations.clone());
         r.register("truncations", "Files that began anew", self.truncations.clone());
         r.register("file_lag_bytes", "Bytes in files not acknowledged yet", self.file_lag_bytes.clone());
         r.register("files_open", "Files held open", self.files_open.clone());
@@ -205,8 +221,6 @@ impl Metrics {
         r.register("checkpoint_age_seconds", "Time since all positions were durable", age);
         let read_to_ack = self.read_to_ack_seconds.clone();
         r.register("read_to_ack_seconds", "From the read of a batch to its acknowledgement", read_to_ack);
-        let latency = self.kafka_request_latency_seconds.clone();
-        r.register("kafka_request_latency_seconds", "From a request to the broker's answer", latency);
     }
 
     /// The handles of one item; all its series exist from then on.
@@ -226,8 +240,10 @@ impl Metrics {
             bytes_acked: self.bytes_acked.get_or_create_owned(&label),
             lines_dropped: dropped(&self.lines_dropped),
             bytes_dropped: dropped(&self.bytes_dropped),
-            in_flight_lines: self.in_flight_lines.clone(),
-            in_flight_bytes: self.in_flight_bytes.clone(),
+            lines_replayed: self.lines_replayed.get_or_create_owned(&label),
+            bytes_replayed: self.bytes_replayed.get_or_create_owned(&label),
+            lines_truncated: self.lines_truncated.get_or_create_owned(&label),
+            bytes_gone: self.bytes_gone.get_or_create_owned(&label),
         }
     }
 
@@ -242,18 +258,6 @@ impl Metrics {
         self.config_reloads.get_or_create(&ResultLabel { result }).inc();
     }
 
-    /// Lines read and not settled yet.
-    #[must_use]
-    pub fn in_flight_lines(&self) -> i64 {
-        self.in_flight_lines.get()
-    }
-
-    /// Bytes of those lines.
-    #[must_use]
-    pub fn in_flight_bytes(&self) -> i64 {
-        self.in_flight_bytes.get()
-    }
-
     /// All metrics in the OpenMetrics text format.
     #[must_use]
     pub fn text(&self) -> String {
@@ -263,7 +267,7 @@ impl Metrics {
     }
 }
 
-/// The counters of one item, resolved once: counting a batch is a few relaxed atomics.
+/// The counters of one item, resolved once.
 #[derive(Clone, Debug)]
 pub struct ItemMetrics {
     lines_read: Counter,
@@ -273,43 +277,28 @@ pub struct ItemMetrics {
     /// Indexed by [`DropReason`].
     lines_dropped: [Counter; DropReason::ALL.len()],
     bytes_dropped: [Counter; DropReason::ALL.len()],
-    in_flight_lines: Gauge,
-    in_flight_bytes: Gauge,
+    lines_replayed: Counter,
+    bytes_replayed: Counter,
+    lines_truncated: Counter,
+    bytes_gone: Counter,
 }
 
 impl ItemMetrics {
-    /// Lines were framed for the first time: they are in flight from now on.
-    pub fn read(&self, lines: u64, bytes: u64) {
-        self.lines_read.inc_by(lines);
-        self.bytes_read.inc_by(bytes);
-        self.in_flight_lines.inc_by(lines.cast_signed());
-        self.in_flight_bytes.inc_by(bytes.cast_signed());
-    }
-
-    /// Kafka has acknowledged lines that were in flight.
-    pub fn acked(&self, lines: u64, bytes: u64) {
-        self.lines_acked.inc_by(lines);
-        self.bytes_acked.inc_by(bytes);
-        self.landed(lines, bytes);
-    }
-
-    /// Lines that were in flight will not be sent, or of a line only these bytes (with 0 `lines`).
-    pub fn dropped(&self, reason: DropReason, lines: u64, bytes: u64) {
-        self.lines_dropped[reason as usize].inc_by(lines);
-        self.bytes_dropped[reason as usize].inc_by(bytes);
-        self.landed(lines, bytes);
-    }
-
-    /// What this item has read, had acknowledged, and dropped so far, in lines.
-    #[must_use]
-    pub fn lines(&self) -> (u64, u64, u64) {
-        let dropped = self.lines_dropped.iter().map(Counter::get).sum();
-        (self.lines_read.get(), self.lines_acked.get(), dropped)
-    }
-
-    fn landed(&self, lines: u64, bytes: u64) {
-        self.in_flight_lines.dec_by(lines.cast_signed());
-        self.in_flight_bytes.dec_by(bytes.cast_signed());
+    /// Adds what the engine has counted between two looks at one item.
+    pub fn publish(&self, before: &ItemCounts, now: &ItemCounts) {
+        let add = |lines: &Counter, bytes: &Counter, before: Amount, now: Amount| {
+            lines.inc_by(now.lines - before.lines);
+            bytes.inc_by(now.bytes - before.bytes);
+        };
+        add(&self.lines_read, &self.bytes_read, before.read, now.read);
+        add(&self.lines_acked, &self.bytes_acked, before.acked, now.acked);
+        add(&self.lines_replayed, &self.bytes_replayed, before.replayed, now.replayed);
+        let counters = self.lines_dropped.iter().zip(&self.bytes_dropped);
+        for ((lines, bytes), (before, now)) in counters.zip(dropped(before).into_iter().zip(dropped(now))) {
+            add(lines, bytes, before, now);
+        }
+        self.lines_truncated.inc_by(now.lines_truncated - before.lines_truncated);
+        self.bytes_gone.inc_by(now.bytes_gone - before.bytes_gone);
     }
 }
 
@@ -322,12 +311,26 @@ mod tests {
     /// An agent in which everything that can have labels has some.
     fn used() -> Metrics {
         let metrics = Metrics::new("1.2.3");
+        let amount = |lines, bytes| Amount { lines, bytes };
+        let first = ItemCounts { read: amount(6, 600), in_flight: amount(6, 600), ..ItemCounts::default() };
+        let then = ItemCounts {
+            read: amount(17, 1700),
+            acked: amount(5, 500),
+            filtered: amount(2, 150),
+            long: amount(0, 50),
+            refused: amount(1, 100),
+            vanished: amount(2, 200),
+            replayed: amount(4, 400),
+            in_flight: amount(3, 300),
+            lines_truncated: 1,
+            bytes_gone: 9,
+        };
         let web = metrics.item("web");
-        web.read(10, 1000);
-        web.dropped(DropReason::Filtered, 2, 150);
-        web.dropped(DropReason::Long, 0, 50);
-        web.acked(5, 500);
-        metrics.item("db").read(1, 7);
+        web.publish(&ItemCounts::default(), &first);
+        web.publish(&first, &then);
+        metrics.in_flight_lines.set(3);
+        metrics.in_flight_bytes.set(300);
+        metrics.item("db").publish(&then, &then);
         metrics.file_error("open");
         metrics.config_reload(true);
         metrics.read_to_ack_seconds.observe(0.004);
@@ -370,18 +373,21 @@ mod tests {
     }
 
     #[test]
-    fn read_is_acked_and_dropped_and_in_flight() {
+    fn read_is_acked_and_dropped_and_replayed_and_in_flight() {
         let text = used().text();
         for unit in ["lines", "bytes"] {
             let of = |what: &str| sum(&text, &format!("{unit}_{what}_total"));
             let in_flight = sum(&text, &format!("in_flight_{unit}"));
             assert!(in_flight > 0);
-            assert_eq!(of("read"), of("acked") + of("dropped") + in_flight, "{unit}");
+            let ended = of("acked") + of("dropped") + of("replayed");
+            assert_eq!(of("read"), ended + in_flight, "{unit}");
         }
-        assert!(
-            text.contains("logdrive_lines_dropped_total{item=\"web\",reason=\"filtered\"} 2\n"),
-            "{text}"
-        );
+        for (reason, lines) in DropReason::ALL.iter().zip([2, 0, 1, 2]) {
+            let label = reason.label();
+            let sample = format!("lines_dropped_total{{item=\"web\",reason=\"{label}\"}} {lines}\n");
+            assert!(text.contains(&sample), "{sample}{text}");
+        }
+        assert!(text.contains("logdrive_bytes_gone_total{item=\"web\"} 9\n"), "{text}");
         assert!(text.contains("logdrive_build_info{version=\"1.2.3\"} 1\n"), "{text}");
         assert!(text.contains("logdrive_read_to_ack_seconds_bucket{le=\"0.005\"} 1\n"), "{text}");
     }
@@ -389,7 +395,7 @@ mod tests {
     #[test]
     fn the_name_of_an_item_cannot_break_the_text() {
         let metrics = Metrics::new("1");
-        metrics.item("a\"} 1\nlogdrive_x{b=\"\\").read(1, 1);
+        let _item = metrics.item("a\"} 1\nlogdrive_x{b=\"\\");
         assert!(!metrics.text().lines().any(|line| line.starts_with("logdrive_x")), "{}", metrics.text());
     }
 
@@ -408,7 +414,7 @@ mod tests {
             .collect();
         let exported = exported(&used().text());
         assert_eq!(documented, exported);
-        assert_eq!(documented.len(), 28);
+        assert_eq!(documented.len(), 31);
         for reason in DropReason::ALL {
             assert!(page.contains(&format!("`{}`", reason.label())));
         }

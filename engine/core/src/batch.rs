@@ -43,6 +43,8 @@ pub struct Batch {
     pub events: Vec<Event>,
     /// How many source lines the events hold; equals `events.len()` unless events span lines.
     pub lines: u32,
+    /// Bytes of `span` that belong to the events, terminators included: all but what was dropped.
+    pub kept_bytes: u64,
     /// When they were read, on the monotonic clock.
     pub read_at: Nanos,
     /// Wall clock at which the lines were read, milliseconds since the epoch: the record timestamp.

@@ -8,7 +8,7 @@
 use alloc::collections::VecDeque;
 
 use crate::batch::BatchId;
-use crate::position::{Position, Span};
+use crate::position::{Nanos, Position, Span};
 use crate::source::Guard;
 
 /// A place between two batches, with all that is needed to go on from there.
@@ -43,6 +43,7 @@ struct Entry {
     id: BatchId,
     bytes: u64,
     end: Mark,
+    read_at: Nanos,
     fate: Fate,
 }
 
@@ -60,14 +61,15 @@ impl Ledger {
         Ledger { acked, entries: VecDeque::new(), in_flight: 0, in_flight_bytes: 0, lost: 0 }
     }
 
-    /// A batch is on its way: `span` begins at [`Ledger::produced`], and `end` is the mark of its end.
+    /// A batch that was read at `read_at` is on its way: `span` begins at [`Ledger::produced`], and `end`
+    /// is the mark of its end.
     /// Bytes that were settled without an event (filtered, skipped) are sent and delivered in one go,
     /// under an id of their own, so that they too wait for what lies before them.
     ///
     /// # Panics
     /// When the span does not continue the one before or the id is not a newer one: the chain of
     /// positions is broken, and nothing after it could be trusted.
-    pub fn sent(&mut self, id: BatchId, span: Span, end: Mark) {
+    pub fn sent(&mut self, id: BatchId, span: Span, end: Mark, read_at: Nanos) {
         let produced = self.produced();
         assert!(span.start == produced, "{id:?} starts at {:?}, produced is {produced:?}", span.start);
         assert!(end.position == span.end, "{id:?} of {span:?} is marked to end at {:?}", end.position);
@@ -75,7 +77,7 @@ impl Ledger {
         assert!(last < Some(id), "{id:?} is sent behind {last:?}");
         self.in_flight += 1;
         self.in_flight_bytes += span.bytes();
-        self.entries.push_back(Entry { id, bytes: span.bytes(), end, fate: Fate::InFlight });
+        self.entries.push_back(Entry { id, bytes: span.bytes(), end, read_at, fate: Fate::InFlight });
     }
 
     /// A batch is stored, or dropped by a rule that counted it. Answers with the new `acked` when it
@@ -119,6 +121,12 @@ impl Ledger {
     #[must_use]
     pub fn produced(&self) -> Position {
         self.entries.back().map_or(self.acked, |entry| entry.end).position
+    }
+
+    /// When the first of what is not acknowledged was read; `None` when all of it is.
+    #[must_use]
+    pub fn oldest_read_at(&self) -> Option<Nanos> {
+        self.entries.front().map(|entry| entry.read_at)
     }
 
     /// Bytes of the file in batches whose fate is not known yet.
@@ -175,7 +183,7 @@ mod tests {
 
     fn send(ledger: &mut Ledger, id: u64, bytes: usize) {
         let span = Span::of(ledger.produced(), bytes);
-        ledger.sent(BatchId(id), span, mark(span.end.0));
+        ledger.sent(BatchId(id), span, mark(span.end.0), Nanos(id));
     }
 
     #[test]
@@ -184,11 +192,14 @@ mod tests {
         (1..=3).for_each(|id| send(&mut ledger, id, 10));
         assert_eq!(ledger.delivered(BatchId(2)), None);
         assert_eq!((ledger.acked(), ledger.in_flight_bytes()), (mark(5), 20));
+        assert_eq!(ledger.oldest_read_at(), Some(Nanos(1)));
         assert_eq!(ledger.delivered(BatchId(1)), Some(mark(25)));
+        assert_eq!(ledger.oldest_read_at(), Some(Nanos(3)));
         assert_eq!(ledger.delivered(BatchId(1)), None);
         assert!(!ledger.is_settled());
         assert_eq!(ledger.delivered(BatchId(3)), Some(mark(35)));
         assert!(ledger.is_settled());
+        assert_eq!(ledger.oldest_read_at(), None);
         assert_eq!((ledger.in_flight_bytes(), ledger.produced()), (0, Position(35)));
     }
 
@@ -236,7 +247,7 @@ mod tests {
     fn a_gap_between_batches_is_a_bug() {
         let mut ledger = Ledger::new(Mark::default());
         send(&mut ledger, 1, 10);
-        ledger.sent(BatchId(2), Span::of(Position(11), 1), mark(12));
+        ledger.sent(BatchId(2), Span::of(Position(11), 1), mark(12), Nanos(0));
     }
 
     #[derive(Clone, Debug)]

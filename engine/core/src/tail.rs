@@ -9,6 +9,7 @@ use core::time::Duration;
 
 use crate::batch::Batch;
 use crate::discover::RawPath;
+use crate::engine::Amount;
 use crate::ledger::{Ledger, Mark};
 use crate::plan::{READ_BYTES_MAX, READ_BYTES_MIN};
 use crate::position::{Nanos, Position};
@@ -108,6 +109,8 @@ pub(crate) struct Tail {
     /// How many bytes the next read asks for, beside the guard.
     pub(crate) want: usize,
     pub(crate) ledger: Ledger,
+    /// What is in lost batches, as long as it is open whether it can be read again.
+    pub(crate) lost: Amount,
     pub(crate) fingerprint: Fingerprint,
     /// The first bytes, while the fingerprint still grows.
     pub(crate) head: Vec<u8>,
@@ -165,6 +168,7 @@ impl Tail {
             size: start.position,
             want: READ_BYTES_MIN,
             ledger: Ledger::new(start),
+            lost: Amount::default(),
             fingerprint: Fingerprint::default(),
             head: Vec::new(),
             durable: Position::ZERO,

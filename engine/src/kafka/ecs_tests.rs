@@ -25,6 +25,7 @@ fn batch(lines: &[&[u8]]) -> Batch {
         origin: Arc::new(origin),
         span: Span::of(Position(1000), bytes.len()),
         lines: events.len() as u32,
+        kept_bytes: bytes.len() as u64,
         bytes: Bytes::from(bytes),
         events,
         read_at: logdrive_core::position::Nanos(0),

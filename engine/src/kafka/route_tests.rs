@@ -23,6 +23,7 @@ fn batch(origin: &Arc<Origin>, read_at_ms: i64) -> Batch {
         bytes: Bytes::new(),
         events: vec![Event { start: 0, len: 0 }],
         lines: 1,
+        kept_bytes: 0,
         read_at: logdrive_core::position::Nanos(0),
         read_at_ms,
     }

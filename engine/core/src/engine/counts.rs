@@ -1,15 +1,17 @@
 //! What the engine counts, and how a source stands.
 //!
-//! For every item, read = acked + dropped + replayed + in flight, in lines: each line that is framed
-//! ends as exactly one of them, and one that is read again counts again.
+//! Each line that is framed ends as exactly one of the [`Amount`]s of its item, and one that is read
+//! again counts again; so the sums hold at any time, see [`ItemCounts`].
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::AddAssign;
 
 use super::Engine;
+use crate::batch::Batch;
 use crate::discover::RawPath;
-use crate::frame::Dropped;
-use crate::position::Position;
+use crate::frame::{Framed, Tally};
+use crate::position::{Nanos, Position};
 use crate::source::{GenerationId, ItemId, Origin, SourceId};
 use crate::tail::State;
 
@@ -32,47 +34,109 @@ pub struct Counts {
     pub batches_lost: u64,
 }
 
-/// Counters of one item since the start.
+/// Lines and their bytes, terminators included.
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
+pub struct Amount {
+    /// How many lines.
+    pub lines: u64,
+    /// How many bytes. Without lines: parts of lines.
+    pub bytes: u64,
+}
+
+impl Amount {
+    pub(super) fn of(batch: &Batch) -> Amount {
+        Amount { lines: batch.lines.into(), bytes: batch.kept_bytes }
+    }
+
+    /// What of a pass is to be sent.
+    pub(super) fn kept(framed: &Framed) -> Amount {
+        let dropped = framed.dropped.filtered.bytes + framed.dropped.long.bytes;
+        Amount { lines: framed.lines.into(), bytes: framed.settled as u64 - dropped }
+    }
+}
+
+impl AddAssign for Amount {
+    fn add_assign(&mut self, more: Amount) {
+        self.lines += more.lines;
+        self.bytes += more.bytes;
+    }
+}
+
+impl From<Tally> for Amount {
+    fn from(tally: Tally) -> Amount {
+        Amount { lines: tally.lines.into(), bytes: tally.bytes }
+    }
+}
+
+/// Counters of one item since the start, in lines and in bytes:
+///
+/// ```text
+/// read = acked + filtered + long + refused + vanished + replayed + in flight
+/// ```
 #[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
 pub struct ItemCounts {
-    /// Lines framed.
-    pub lines_read: u64,
-    /// Bytes settled by framing, terminators included.
-    pub bytes_read: u64,
-    /// Lines acknowledged by Kafka.
-    pub lines_acked: u64,
-    /// Bytes of files that were acknowledged.
-    pub bytes_acked: u64,
-    /// Lines that the item's filters left out.
-    pub lines_filtered: u64,
-    /// Bytes of them.
-    pub bytes_filtered: u64,
-    /// Over-long lines that were dropped whole.
-    pub lines_long: u64,
-    /// Bytes of over-long lines that were not sent.
-    pub bytes_long: u64,
+    /// What was framed; what is framed again counts again.
+    pub read: Amount,
+    /// What Kafka has acknowledged.
+    pub acked: Amount,
+    /// What the item's filters left out.
+    pub filtered: Amount,
+    /// Over-long lines that were dropped, and what was cut off the others.
+    pub long: Amount,
+    /// What Kafka refused for good.
+    pub refused: Amount,
+    /// What was lost on the way and cannot be read again: its file is truncated or gone.
+    pub vanished: Amount,
+    /// What was lost on the way or given up, and is read again.
+    pub replayed: Amount,
+    /// What is none of these yet.
+    pub in_flight: Amount,
     /// Over-long lines of which the beginning was sent.
     pub lines_truncated: u64,
-    /// Lines that Kafka refused for good.
-    pub lines_refused: u64,
-    /// Bytes of them.
-    pub bytes_refused: u64,
-    /// Lines that were lost on the way and read again.
-    pub lines_replayed: u64,
-    /// Lines sent and not yet settled.
-    pub lines_in_flight: u64,
-    /// Bytes known to be there and never read, because the file went first.
+    /// Bytes known to be there and never framed, because the file went first.
     pub bytes_gone: u64,
 }
 
+/// How something that was in flight ends.
+#[derive(Copy, Clone, Debug)]
+pub(super) enum Fate {
+    Acked,
+    Refused,
+    Vanished,
+    Replayed,
+}
+
 impl ItemCounts {
-    pub(super) fn add_dropped(&mut self, dropped: Dropped) {
-        self.lines_filtered += u64::from(dropped.filtered.lines);
-        self.bytes_filtered += dropped.filtered.bytes;
-        self.lines_long += u64::from(dropped.long.lines);
-        self.bytes_long += dropped.long.bytes;
+    pub(super) fn add_framed(&mut self, framed: &Framed) {
+        let Framed { dropped, .. } = framed;
+        let lines = framed.lines + dropped.filtered.lines + dropped.long.lines;
+        self.read += Amount { lines: lines.into(), bytes: framed.settled as u64 };
+        self.filtered += dropped.filtered.into();
+        self.long += dropped.long.into();
         self.lines_truncated += u64::from(dropped.truncated);
+        self.in_flight += Amount::kept(framed);
     }
+
+    /// What was in flight is no longer.
+    pub(super) fn land(&mut self, amount: Amount, fate: Fate) {
+        self.in_flight.lines -= amount.lines;
+        self.in_flight.bytes -= amount.bytes;
+        *match fate {
+            Fate::Acked => &mut self.acked,
+            Fate::Refused => &mut self.refused,
+            Fate::Vanished => &mut self.vanished,
+            Fate::Replayed => &mut self.replayed,
+        } += amount;
+    }
+}
+
+/// What all sources together have before them.
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
+pub struct Backlog {
+    /// Bytes known to be in the files and not acknowledged.
+    pub lag_bytes: u64,
+    /// When the oldest of what is in flight was read.
+    pub oldest_read_at: Option<Nanos>,
 }
 
 /// How one source stands.
@@ -88,8 +152,10 @@ pub struct SourceStatus {
     pub positions: [Position; 6],
     /// Whether a descriptor is open.
     pub open: bool,
-    /// What it waits for, in a word.
+    /// What it waits for, in a few words.
     pub state: &'static str,
+    /// Failures in a row.
+    pub failures: u32,
 }
 
 impl Engine {
@@ -117,11 +183,19 @@ impl Engine {
         (self.tails.len(), self.open_count, self.pool.allocated_bytes())
     }
 
-    /// Sums over all sources: bytes not yet acknowledged, bytes in flight.
+    /// What all sources together have before them; looks at each.
     #[must_use]
-    pub fn lag(&self) -> (u64, u64) {
-        self.tails.iter().fold((0, 0), |(lag, flight), (_, tail)| {
-            (lag + tail.lag_bytes(), flight + tail.ledger.in_flight_bytes())
+    pub fn backlog(&self) -> Backlog {
+        self.tails.iter().fold(Backlog::default(), |sum, (_, tail)| {
+            let held = match &tail.state {
+                State::Held { batch, .. } => Some(batch.read_at),
+                _ => None,
+            };
+            let oldest = [sum.oldest_read_at, tail.ledger.oldest_read_at(), held];
+            Backlog {
+                lag_bytes: sum.lag_bytes + tail.lag_bytes(),
+                oldest_read_at: oldest.into_iter().flatten().min(),
+            }
         })
     }
 
@@ -147,6 +221,7 @@ impl Engine {
             positions: [tail.durable, tail.ledger.acked().position, produced, framed, tail.read(), tail.size],
             open: tail.open,
             state: tail.state.word(),
+            failures: tail.failures,
         })
     }
 

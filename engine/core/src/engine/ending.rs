@@ -7,6 +7,7 @@
 
 use alloc::sync::Arc;
 
+use super::counts::Fate;
 use super::{Engine, Note, Op};
 use crate::ledger::{Ledger, Mark};
 use crate::position::Nanos;
@@ -103,7 +104,7 @@ impl Engine {
             return;
         }
         let acked = tail.ledger.acked();
-        let lost = tail.framed.position.since(acked.position);
+        let (lost, unread) = (tail.lost, tail.size.since(tail.framed.position));
         let (item, family) = (tail.origin.item, tail.origin.family);
         let (ending, fingerprint) = (tail.ending, tail.fingerprint);
         let suspects = core::mem::take(&mut tail.suspects);
@@ -115,8 +116,11 @@ impl Engine {
         self.tails.remove(id);
         self.leave_family(family, id);
         let adopted = suspects.into_iter().find(|&suspect| self.adopt(suspect, acked));
+        let counts = &mut self.items[item.0 as usize].counts;
+        let again = adopted.is_some() || ending == Some(Ending::Retired);
+        counts.land(lost, if again { Fate::Replayed } else { Fate::Vanished });
         if ending == Some(Ending::Truncated) && adopted.is_none() {
-            self.items[item.0 as usize].counts.bytes_gone += lost;
+            counts.bytes_gone += unread;
             self.ghosts.retain(|ghost| ghost.until > now);
             if fingerprint.len > 0 && self.ghosts.len() < GHOSTS_MAX {
                 let until = Nanos(now.0 + COPY_NANOS);

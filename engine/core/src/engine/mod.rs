@@ -20,7 +20,7 @@ mod tests;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
-pub use self::counts::{Counts, ItemCounts, SourceStatus};
+pub use self::counts::{Amount, Backlog, Counts, ItemCounts, SourceStatus};
 use self::ending::Ghost;
 pub use self::opening::{OpenFailure, Opened};
 pub use self::reading::ReadRequest;

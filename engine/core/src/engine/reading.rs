@@ -2,6 +2,7 @@
 
 use bytes::BytesMut;
 
+use super::counts::Amount;
 use super::{Engine, Op};
 use crate::batch::{Batch, BatchId};
 use crate::frame::{End, Limit};
@@ -162,9 +163,7 @@ impl Engine {
         if let Some(pace) = &mut item.pace {
             pace.take(lines, now);
         }
-        item.counts.lines_read += u64::from(lines);
-        item.counts.bytes_read += framed.settled as u64;
-        item.counts.add_dropped(framed.dropped);
+        item.counts.add_framed(&framed);
         self.counts.reread_bytes += tail.unsettled.min(seen) as u64;
 
         let productive = seen > tail.unsettled;
@@ -191,14 +190,12 @@ impl Engine {
         if events.is_empty() {
             // Everything was filtered out or skipped: settled without a word to Kafka.
             self.spare_events.push(events);
-            tail.ledger.sent(batch_id, span, mark);
+            tail.ledger.sent(batch_id, span, mark, now);
             self.settle_span(id, batch_id);
             self.proceed(id, now);
             return;
         }
         let origin = tail.origin.clone();
-        let lines = framed.lines;
-        item.counts.lines_in_flight += u64::from(lines);
         let batch = Batch {
             id: batch_id,
             source: id,
@@ -206,7 +203,8 @@ impl Engine {
             span,
             bytes,
             events,
-            lines,
+            lines: framed.lines,
+            kept_bytes: Amount::kept(&framed).bytes,
             read_at: now,
             read_at_ms: wall_ms,
         };

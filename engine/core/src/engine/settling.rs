@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 
+use super::counts::{Amount, Fate};
 use super::{Engine, Note, Op};
 use crate::batch::{Batch, BatchId, Delivery, Outcome, Sink, TrySend};
 use crate::checkpoint::Checkpoint;
@@ -26,10 +27,10 @@ impl Engine {
             let State::Held { batch, before } = core::mem::replace(&mut tail.state, State::Ready) else {
                 continue;
             };
-            let (batch_id, span, mark) = (batch.id, batch.span, tail.framed);
+            let (batch_id, span, mark, read_at) = (batch.id, batch.span, tail.framed, batch.read_at);
             match sink.try_send(batch) {
                 TrySend::Sent => {
-                    tail.ledger.sent(batch_id, span, mark);
+                    tail.ledger.sent(batch_id, span, mark, read_at);
                     self.counts.batches_sent += 1;
                     self.proceed(id, now);
                 }
@@ -57,8 +58,7 @@ impl Engine {
     /// A batch that was never sent is forgotten; its lines will be read again.
     pub(super) fn give_up(&mut self, batch: Batch) {
         let counts = &mut self.items[batch.origin.item.0 as usize].counts;
-        counts.lines_in_flight -= u64::from(batch.lines);
-        counts.lines_replayed += u64::from(batch.lines);
+        counts.land(Amount::of(&batch), Fate::Replayed);
         self.recycle(batch);
     }
 
@@ -74,35 +74,32 @@ impl Engine {
     /// Takes a batch back from Kafka.
     pub fn handle_delivery(&mut self, delivery: Delivery, now: Nanos) {
         let Delivery { batch, outcome } = delivery;
-        let (id, batch_id, span, lines) = (batch.source, batch.id, batch.span, u64::from(batch.lines));
+        let (id, batch_id, span, amount) = (batch.source, batch.id, batch.span, Amount::of(&batch));
         let single = batch.events.len() == 1;
         let item = batch.origin.item.0 as usize;
         self.recycle(batch);
         let counts = &mut self.items[item].counts;
-        counts.lines_in_flight -= lines;
         let Some(tail) = self.tails.get_mut(id) else { return };
         match outcome {
             Outcome::Acked => {
-                counts.lines_acked += lines;
-                counts.bytes_acked += span.bytes();
+                counts.land(amount, Fate::Acked);
                 self.settle_span(id, batch_id);
             }
             Outcome::Refused { code } if single => {
-                counts.lines_refused += lines;
-                counts.bytes_refused += span.bytes();
+                counts.land(amount, Fate::Refused);
                 let path = tail.names.first().cloned();
                 let path = path.unwrap_or_else(|| Arc::from(tail.origin.path.as_bytes()));
                 self.ops.push_back(Op::Note(Note::Refused { path, position: span.start, code }));
                 self.settle_span(id, batch_id);
             }
             Outcome::Refused { code } => {
-                counts.lines_replayed += lines;
+                tail.lost += amount;
                 tail.cautious_until = tail.cautious_until.max(span.end);
                 tail.lost_code = code;
                 tail.ledger.lost(batch_id);
             }
             Outcome::Lost { code } => {
-                counts.lines_replayed += lines;
+                tail.lost += amount;
                 self.counts.batches_lost += 1;
                 tail.lost_code = code;
                 tail.ledger.lost(batch_id);
@@ -141,6 +138,8 @@ impl Engine {
         if ended {
             return;
         }
+        let lost = core::mem::take(&mut tail.lost);
+        self.items[tail.origin.item.0 as usize].counts.land(lost, Fate::Replayed);
         tail.framed = mark;
         tail.unsettled = 0;
         let path = tail.names.first().cloned();

@@ -1,4 +1,5 @@
 //! The engine against a small world, told as scripts with exact endings.
 
+mod balance;
 mod stories;
 mod world;

@@ -17,7 +17,7 @@ use expect_test::Expect;
 use crate::batch::{Batch, Delivery, Outcome, Sink, TrySend};
 use crate::checkpoint::Checkpoint;
 use crate::discover::{Entry, Listing};
-use crate::engine::{Engine, Note, Op, OpenFailure, Opened};
+use crate::engine::{Amount, Engine, Note, Op, OpenFailure, Opened};
 use crate::frame::{CarriageReturn, EventUnit, FramePolicy, LongLine};
 use crate::plan::{ItemPolicy, Limits, ReadFrom, UnlinkedHold};
 use crate::position::Nanos;
@@ -214,6 +214,7 @@ impl World {
                 }
                 self.now = until;
             }
+            "counts" => self.counts(),
             "list" => self.engine.handle_directory_hint(b"/l"),
             "positions" => self.positions(),
             "saved" => {
@@ -232,6 +233,21 @@ impl World {
             other => panic!("no such step: {other}"),
         }
         self.run();
+        self.assert_balance();
+    }
+
+    /// Whatever was read is accounted for, in lines and in bytes.
+    fn assert_balance(&self) {
+        let counts = self.engine.item_counts(ItemId(0));
+        let ends = [counts.acked, counts.filtered, counts.long, counts.refused, counts.vanished];
+        let sum = ends.into_iter().chain([counts.replayed, counts.in_flight]).fold(
+            Amount::default(),
+            |mut sum, amount| {
+                sum += amount;
+                sum
+            },
+        );
+        assert_eq!(sum, counts.read, "{counts:?}");
     }
 
     fn hint(&mut self, ino: u64) {
@@ -254,6 +270,27 @@ impl World {
                 self.broker.pending.push(batch);
             }
         }
+    }
+
+    /// The counts that are not 0.
+    fn counts(&mut self) {
+        let counts = self.engine.item_counts(ItemId(0));
+        let amounts = [
+            ("read", counts.read),
+            ("acked", counts.acked),
+            ("filtered", counts.filtered),
+            ("long", counts.long),
+            ("refused", counts.refused),
+            ("vanished", counts.vanished),
+            ("replayed", counts.replayed),
+            ("in flight", counts.in_flight),
+            ("truncated", Amount { lines: counts.lines_truncated, bytes: 0 }),
+            ("gone", Amount { lines: 0, bytes: counts.bytes_gone }),
+        ];
+        let moved = amounts.iter().filter(|(_, amount)| *amount != Amount::default());
+        let texts: Vec<String> =
+            moved.map(|(name, amount)| format!("{name} {}/{}", amount.lines, amount.bytes)).collect();
+        writeln!(self.broker.log, "counts {}", texts.join(", ")).unwrap();
     }
 
     fn positions(&mut self) {
