@@ -1,0 +1,28 @@
+//! The fault catalogue, end to end: the agent as a process of its own, real files, a Kafka, and what can
+//! go wrong between them.
+//!
+//! A test begins with the id of its fault; `docs/faults.md` lists all of them. Kafka is librdkafka's mock
+//! cluster in this process, which the agent reaches over TCP, and in `real_broker` a real one
+//! (`scripts/test` starts it). Nothing here sleeps to let something happen: a test waits for a condition,
+//! and what must not have happened is judged when the agent has drained and the topic is read to its end.
+//!
+//! Not here: what the engine decides (its own stories tell that, exhaustively), and figures.
+
+mod lines;
+mod process;
+mod site;
+mod topic;
+mod wait;
+
+mod content;
+mod control;
+mod delivery;
+mod discovery;
+mod hung;
+mod names;
+mod objects;
+mod real_broker;
+mod resources;
+mod rotation;
+mod security;
+mod state;

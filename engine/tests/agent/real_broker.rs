@@ -1,0 +1,255 @@
+//! Faults K that need a real broker: its limits, its deaths, its topics.
+//!
+//! `LOGDRIVE_KAFKA` names its address and `LOGDRIVE_KAFKA_CTL` the words that begin a command to start or
+//! kill it (`scripts/kafka --dir D`). `scripts/test` sets both. The tests take turns with it.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use tempfile::TempDir;
+
+use crate::lines::{Family, append, assert_complete, values};
+use crate::process::Launch;
+use crate::topic::{Record, Topic};
+use crate::wait::{until, until_true};
+
+static TURN: Mutex<()> = Mutex::new(());
+
+/// The broker, for one test at a time, with a topic of its own and a directory of logs.
+struct Real {
+    brokers: String,
+    topic: String,
+    root: TempDir,
+    runtime: tokio::runtime::Runtime,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Real {
+    fn new() -> Real {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let brokers = std::env::var("LOGDRIVE_KAFKA").expect("LOGDRIVE_KAFKA names a broker");
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let topic = format!("agent-{}-{number}", std::process::id());
+        let root = tempfile::Builder::new().prefix("logdrive-").tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        Real { brokers, topic, root, runtime, _turn: turn }
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        ClientConfig::new().set("bootstrap.servers", &self.brokers).create().unwrap()
+    }
+
+    fn create_topic(&self, settings: &[(&str, &str)]) -> Topic {
+        let new = NewTopic::new(&self.topic, 3, TopicReplication::Fixed(1));
+        let new = settings.iter().fold(new, |new, (key, value)| new.set(key, value));
+        let admin = self.admin();
+        let made = self.runtime.block_on(admin.create_topics([&new], &AdminOptions::new())).unwrap();
+        assert_eq!(made, [Ok(self.topic.clone())]);
+        until_true("every partition has a leader", || {
+            let metadata = admin.inner().fetch_metadata(Some(&self.topic), std::time::Duration::from_secs(5));
+            metadata.is_ok_and(|metadata| {
+                let partitions = metadata.topics()[0].partitions();
+                partitions.len() == 3 && partitions.iter().all(|partition| partition.leader() >= 0)
+            })
+        });
+        self.topic()
+    }
+
+    fn topic(&self) -> Topic {
+        Topic::read(&self.brokers, &self.topic, 3)
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    fn agent(&self) -> Launch {
+        Launch::run()
+            .arg("--include")
+            .arg(self.log("*.log*"))
+            .args("--read-from beginning --topic")
+            .arg(&self.topic)
+            .arg("--brokers")
+            .arg(&self.brokers)
+            .arg("--state-dir")
+            .arg(self.log("state"))
+    }
+
+    /// `scripts/kafka VERB`.
+    fn control(&self, verb: &str) {
+        let command = std::env::var("LOGDRIVE_KAFKA_CTL").expect("LOGDRIVE_KAFKA_CTL controls the broker");
+        let output = Command::new("sh").arg("-c").arg(format!("{command} {verb}")).output().unwrap();
+        assert!(output.status.success(), "{command} {verb}: {output:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs a broker: run scripts/test"]
+fn k03_the_broker_is_killed_three_times_under_load() {
+    let real = Real::new();
+    let topic = real.create_topic(&[]);
+    let mut agent = real.agent().start();
+    let mut families: Vec<Family> = (0..4).map(|at| Family::create(real.log(&format!("f{at}.log")))).collect();
+    let mut written = 0;
+    for round in 0..3 {
+        for _ in 0..50 {
+            families.iter_mut().for_each(|family| family.write(100));
+        }
+        written += 20_000;
+        topic.await_count(written - 10_000);
+        real.control("kill");
+        for family in &mut families {
+            family.write(2500);
+            family.rotate(&family.beside(&format!("{}", 100 + round)));
+            family.write(2500);
+        }
+        written += 20_000;
+        real.control("start");
+        topic.await_count(written);
+    }
+    assert!(agent.is_alive());
+    agent.stop();
+    assert_complete(&topic.whole(), &families.iter().collect::<Vec<_>>());
+}
+
+#[test]
+#[ignore = "needs a broker: run scripts/test"]
+fn k05_a_missing_topic_is_created_when_that_is_allowed() {
+    let real = Real::new();
+    let mut family = Family::create(real.log("app.log"));
+    family.write(100);
+    let mut agent = real.agent().start();
+    agent.await_log(&[&real.topic, "does not exist"]);
+    agent.stop();
+    let agent = real.agent().set("kafka.create_topics={partitions=3, replication=1}").start();
+    until_true("everything is acknowledged", || agent.metric("logdrive_lines_acked_total") == 100.0);
+    agent.stop();
+    assert_complete(&real.topic().whole(), &[&family]);
+}
+
+#[test]
+#[ignore = "needs a broker: run scripts/test"]
+fn k05_a_missing_topic_is_waited_for() {
+    let real = Real::new();
+    let mut family = Family::create(real.log("app.log"));
+    family.write(100);
+    let mut agent = real.agent().start();
+    agent.await_log(&[&real.topic, "does not exist"]);
+    let topic = real.create_topic(&[]);
+    topic.await_count(100);
+    agent.stop();
+    assert_complete(&topic.whole(), &[&family]);
+}
+
+#[test]
+#[ignore = "needs a broker: run scripts/test"]
+fn k06_the_topic_is_deleted_and_created_again() {
+    let real = Real::new();
+    let topic = real.create_topic(&[]);
+    let mut family = Family::create(real.log("app.log"));
+    family.write(100);
+    let mut agent = real.agent().set("kafka.stall_timeout=5s").start();
+    topic.await_count(100);
+    drop(topic);
+    let admin = real.admin();
+    real.runtime.block_on(admin.delete_topics(&[&real.topic], &AdminOptions::new())).unwrap();
+    let mut second = Family::named("second", real.log("app.log"));
+    second.write(100);
+    agent.await_log(&[&real.topic]);
+    let topic = until("the name is free again", || {
+        let new = NewTopic::new(&real.topic, 3, TopicReplication::Fixed(1));
+        let made = real.runtime.block_on(admin.create_topics([&new], &AdminOptions::new())).unwrap();
+        made[0].is_ok().then(|| real.topic())
+    });
+    topic.await_value(second.last());
+    agent.stop();
+    assert_complete(&topic.whole(), &[&second]);
+}
+
+#[test]
+#[ignore = "needs a broker: run scripts/test"]
+fn k08_a_record_that_the_topic_refuses_is_counted_and_the_file_goes_on() {
+    let real = Real::new();
+    let topic = real.create_topic(&[("max.message.bytes", "20000")]);
+    let mut agent = real.agent().args("--compression none").start();
+    let large = "L".repeat(50_000);
+    let mut written = Vec::new();
+    for at in 0..200 {
+        written.push(format!("small {at}"));
+        if at % 50 == 25 {
+            written.push(large.clone());
+        }
+    }
+    append(real.log("app.log"), written.join("\n") + "\n");
+    topic.await_value(b"small 199");
+    agent.await_log(&["app.log", "refused"]);
+    until_true("all is settled", || agent.metric("logdrive_file_lag_bytes") == 0.0);
+    let metrics = agent.metrics();
+    let refused: f64 = metrics
+        .iter()
+        .filter(|(name, _)| name.starts_with("logdrive_lines_dropped_total") && name.contains("refused"))
+        .map(|(_, value)| value)
+        .sum();
+    assert_eq!(refused, 4.0);
+    agent.stop();
+    written.retain(|line| line.len() < 20_000);
+    assert_eq!(values(&topic.whole()), written);
+}
+
+#[test]
+#[ignore = "needs a broker: run scripts/test"]
+fn k23_the_broker_is_stopped_for_a_while() {
+    let real = Real::new();
+    let topic = real.create_topic(&[]);
+    let agent = real.agent().set("kafka.options={\"socket.timeout.ms\"=\"2000\"}").start();
+    let mut family = Family::create(real.log("app.log"));
+    family.write(1000);
+    topic.await_count(1000);
+    let port = real.brokers.rsplit(':').next().expect("a port");
+    let pid = broker_pid(port);
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    family.write(5000);
+    until_true("the stall shows", || agent.metric("logdrive_oldest_unacked_seconds") > 5.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    topic.await_count(6000);
+    agent.stop();
+    assert_complete(&topic.whole(), &[&family]);
+}
+
+/// Who listens at a port, by what `scripts/kafka status` says.
+fn broker_pid(port: &str) -> rustix::process::Pid {
+    let command = std::env::var("LOGDRIVE_KAFKA_CTL").expect("LOGDRIVE_KAFKA_CTL controls the broker");
+    let output = Command::new("sh").arg("-c").arg(format!("{command} status")).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = text.lines().find(|line| line.contains(&format!(":{port},"))).expect("a running broker");
+    let pid = line.split("pid ").nth(1).and_then(|rest| rest.split(',').next()).expect("a pid");
+    rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap()
+}
+
+#[test]
+#[ignore = "needs a broker: run scripts/test"]
+fn any_bytes_arrive_as_they_were_written() {
+    let real = Real::new();
+    let topic = real.create_topic(&[]);
+    let agent = real.agent().start();
+    let mut seed = 3u64;
+    let mut noise = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 56) as u8
+    };
+    let mut written: Vec<u8> = (0..2_000_000).map(|_| noise()).collect();
+    written.push(b'\n');
+    append(real.log("app.log"), &written);
+    let lines: Vec<&[u8]> = written[..written.len() - 1].split(|&byte| byte == b'\n').collect();
+    topic.await_count(lines.len());
+    agent.stop();
+    let records: Vec<Record> = topic.whole();
+    let arrived: Vec<&[u8]> = records.iter().map(|record| record.value.as_slice()).collect();
+    assert!(arrived == lines);
+}
