@@ -205,7 +205,11 @@ impl Site {
             return answer;
         }
         match path {
-            "/metrics" => respond(StatusCode::OK, metrics::CONTENT_TYPE, self.metrics.text()),
+            "/metrics" => {
+                // A driver that does not answer in time is shown as it was last.
+                let _published = self.question(Question::Publish).await;
+                respond(StatusCode::OK, metrics::CONTENT_TYPE, self.metrics.text())
+            }
             "/healthz" => match self.question(Question::Readiness).await {
                 Some(_) => text(StatusCode::OK, "ok\n"),
                 None => silent(),
