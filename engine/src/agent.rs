@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 
 use crate::bell::Bell;
 use crate::clock::{Clock, wall_ns};
-use crate::config::Plan;
+use crate::config::{self, Plan};
 use crate::driver::Driver;
 use crate::fs::FsPool;
 use crate::io::Reads;
@@ -72,6 +72,7 @@ async fn serve<R: Reads>(
     let line_buffer_max = plan.items.iter().map(|item| item.frame.buffer_bytes_min()).max().unwrap_or(0);
     let strays = slots.iter().map(|(_, checkpoint)| *checkpoint).collect();
     let engine = Engine::new(setup::limits(&plan), line_buffer_max, wall_ns() as u64, strays);
+    let lost_to_end = slots.is_empty() && plan.state.on_lost == config::ReadFrom::End;
     let slots = slots.iter().map(|(slot, checkpoint)| (checkpoint.generation.0, *slot));
     let watch = match Watch::new() {
         Ok(watch) => Some(watch),
@@ -84,8 +85,8 @@ async fn serve<R: Reads>(
     let files = FsPool::new(bell.clone(), Arc::new(setup::PlanRules::new(&plan, &[])))?;
     let mut driver: AgentDriver<R> =
         Driver::new(engine, (reads, sink, files, watch), store, slots, monitor.metrics());
-    let mut agent =
-        Agent { items: Items::new(host), plan: None, clock, bell, monitor, reread, tick_at: Nanos(0) };
+    let items = Items::new(host, lost_to_end);
+    let mut agent = Agent { items, plan: None, clock, bell, monitor, reread, tick_at: Nanos(0) };
     agent.apply(&mut driver, plan)?;
     agent.ship(&mut driver, &mut signals).await;
     agent.stop(driver, &mut signals).await

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Result;
+use logdrive_core::plan::ReadFrom;
 use logdrive_core::position::Nanos;
 use logdrive_core::source::ItemId;
 use tracing::info;
@@ -28,14 +29,16 @@ struct Known {
 #[derive(Debug)]
 pub struct Items {
     host: String,
+    /// Nothing is remembered of files of known items, and they are to begin at the end then.
+    lost_to_end: bool,
     known: BTreeMap<String, Known>,
 }
 
 impl Items {
-    /// No items yet, on this host.
+    /// No items yet, on this host. `lost_to_end`: the state was lost, and `state.on_lost` is `end`.
     #[must_use]
-    pub fn new(host: String) -> Items {
-        Items { host, known: BTreeMap::new() }
+    pub fn new(host: String, lost_to_end: bool) -> Items {
+        Items { host, lost_to_end, known: BTreeMap::new() }
     }
 
     /// The name of this host in records.
@@ -87,7 +90,11 @@ impl Items {
             return Ok(());
         }
         let first_sight = driver.first_sight(&item.name, wall_ns() / 1_000_000);
-        let policy = setup::policy(item, first_sight);
+        let mut policy = setup::policy(item, first_sight);
+        if self.lost_to_end && !first_sight {
+            policy.read_from = ReadFrom::End;
+            policy.seen_before = false;
+        }
         let id = match known {
             Some(known) => {
                 driver.engine.change_item(known.id, policy);

@@ -112,7 +112,8 @@ impl<W: Write> Write for EscapingWriter<W> {
 /// marks, embeddings, overrides and isolates of the writing direction.
 fn is_unsafe(character: char) -> bool {
     character.is_control()
-        || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}')
+        || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Appends `text` with unsafe characters written as `\n`, `\t` or `\u{1b}`.

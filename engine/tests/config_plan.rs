@@ -21,7 +21,7 @@ fn read(text: &str) -> Plan {
 }
 
 fn typed(words: &[&str]) -> Typed {
-    match Arguments::read(["logdrive", "run"].iter().chain(words)).unwrap().verb {
+    match Arguments::read(["logdrive", "run"].iter().chain(words)).expect("a command line").verb {
         Verb::Run(run) => run.typed(),
         other => panic!("{other:?}"),
     }
@@ -98,6 +98,7 @@ fn what_is_written_is_meant() {
         include = ["/m/*"]
         topic = "t"
         framing = "chunk"
+        exclude_lines = ["x"]
         flush_after = "2s"
         partition = 7
         [[item]]

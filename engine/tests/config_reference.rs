@@ -7,7 +7,7 @@ use logdrive::config::{Host, Setting, Typed, plan_of};
 
 fn document(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name);
-    std::fs::read_to_string(path).unwrap()
+    std::fs::read_to_string(path).expect("the documents are there")
 }
 
 fn host() -> Host {
@@ -20,7 +20,7 @@ fn sections(reference: &str) -> Vec<(&str, &str)> {
     parts
         .map(|part| {
             let (path, body) = part.split_once("`\n").expect("a heading with a key");
-            (path, body.split("\n## ").next().unwrap())
+            (path, body.split("\n## ").next().expect("at least one part"))
         })
         .collect()
 }
@@ -37,7 +37,7 @@ fn head(key: &Key) -> String {
 
 fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
     let fence = format!("```{language}\n");
-    text.split(&fence[..]).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+    text.split(&fence[..]).skip(1).map(|rest| rest.split("```").next().expect("at least one part")).collect()
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The log files: appending to them, and rotating them as logrotate does.
 //!
 //! A [`LogFile`] knows its own life and keeps the books of it (lines, bytes, checksum) for the journal.
-//! It does not know when a line is due; [`Rotation::due`] is asked before each line, so that a limit is
+//! It does not know when a line is due; [`LogFile::is_full`] is asked before each line, so that a limit is
 //! never passed and no generation stays empty.
 
 use std::fs::{self, File, OpenOptions};
@@ -45,7 +45,7 @@ pub struct Rotation {
 
 /// What went wrong with which file.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} {}: {source}", path.display())]
+#[error("cannot {action} {}", path.display())]
 pub struct FileError {
     action: &'static str,
     path: PathBuf,
@@ -336,7 +336,8 @@ mod tests {
     fn an_existing_file_is_refused_by_name() {
         let dir = tempfile::tempdir().unwrap();
         let _first = LogFile::create(dir.path(), 4, 5, None).unwrap();
-        let error = LogFile::create(dir.path(), 4, 5, None).unwrap_err().to_string();
-        assert!(error.contains("load-4.log: File exists"), "{error}");
+        let error = LogFile::create(dir.path(), 4, 5, None).unwrap_err();
+        assert!(error.to_string().ends_with("load-4.log"), "{error}");
+        assert_eq!(error.source.kind(), io::ErrorKind::AlreadyExists);
     }
 }

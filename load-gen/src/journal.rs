@@ -85,7 +85,7 @@ pub struct Journal {
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// The file system refused.
-    #[error("cannot {action} journal {}: {source}", path.display())]
+    #[error("cannot {action} journal {}", path.display())]
     Io {
         /// What was tried.
         action: &'static str,

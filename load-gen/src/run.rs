@@ -94,7 +94,7 @@ pub enum RunError {
     #[error(transparent)]
     File(#[from] FileError),
     /// The directory cannot be used.
-    #[error("cannot use directory {}: {source}", path.display())]
+    #[error("cannot use directory {}", path.display())]
     Dir {
         /// Which directory.
         path: PathBuf,

@@ -102,9 +102,9 @@ fn read_back(dir: &Path) -> (Vec<Stamp>, Vec<Generation>) {
 fn every_line_stands_in_the_files_and_the_journal_tells_them_all() {
     let rotations = [
         None,
-        Some((Means::Rename, Full::Bytes(5_000))),
-        Some((Means::CopyTruncate, Full::Lines(17))),
-        Some((Means::Rename, Full::Every(Duration::from_millis(100)))),
+        Some((Means::Rename, Full::Bytes(4_000))),
+        Some((Means::CopyTruncate, Full::Lines(150))),
+        Some((Means::Rename, Full::Every(Duration::from_millis(300)))),
     ];
     for writes in [Writes::Buffered, Writes::Single] {
         for (files, rotation) in [1, 3, 64].into_iter().zip(rotations.iter().cycle().skip(1)) {

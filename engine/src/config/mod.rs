@@ -6,6 +6,7 @@
 //! whole or taken as a whole: there is no half-valid plan, so a reload can keep the old one.
 //! Not here: how the parts of the agent use their plan, and who decides when to reload.
 
+mod braces;
 mod glob;
 pub mod keys;
 mod patterns;

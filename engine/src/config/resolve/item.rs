@@ -1,6 +1,6 @@
 //! `[[item]]`: what is read, how it is cut, what the records look like.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use logdrive_core::frame::{CarriageReturn, EventUnit, FramePolicy, LongLine};
 use regex::bytes::{Regex, RegexSet};
@@ -31,13 +31,20 @@ const ECS_LINE_BYTES: u64 = 160_000;
 
 /// Makes the plans of all items. Items with problems are left out; their problems stay.
 pub(super) fn plans(sections: &[Section], message_bytes_max: u64, judge: &mut Judge<'_>) -> Vec<ItemPlan> {
-    let mut seen: BTreeMap<String, ()> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
     let mut plans = Vec::with_capacity(sections.len());
     for section in sections {
         let Some(plan) = plan(section, message_bytes_max, judge) else { continue };
-        if seen.insert(plan.name.clone(), ()).is_some() {
+        if !seen.insert(plan.name.clone()) {
             let at = section.at("item.name");
-            judge.refuse(&at, format!("two items are named `{}`; give each its own `name`, since positions are remembered under it", plan.name));
+            judge.refuse(
+                &at,
+                format!(
+                    "two items are named `{}`; give each its own `name`, \
+                     since positions are remembered under it",
+                    plan.name
+                ),
+            );
         }
         plans.push(plan);
     }
@@ -190,7 +197,8 @@ fn frame(section: &Section, format: &Format, judge: &mut Judge<'_>) -> Option<Fr
     }))
 }
 
-/// A chunk is one span of the file as it is: what needs single lines, or changes them, excludes it.
+/// A chunk is one span of the file as it is: what joins or changes lines excludes it. Filters do not: a
+/// line that is left out ends a chunk.
 fn one_span_of_the_file(
     section: &Section,
     format: &Format,
@@ -199,15 +207,19 @@ fn one_span_of_the_file(
 ) {
     for (path, is_there) in [
         ("item.multiline", section.table("item.multiline").is_some()),
-        ("item.include_lines", !section.texts("item.include_lines").is_empty()),
-        ("item.exclude_lines", !section.texts("item.exclude_lines").is_empty()),
         ("item.carriage_return", carriage_return == CarriageReturn::Strip),
         ("item.format", matches!(format, Format::Ecs { .. })),
     ] {
         if is_there {
             let at = section.table(path).cloned().unwrap_or_else(|| section.at(path));
             let name = path.trim_start_matches("item.");
-            judge.refuse(&at, format!("`{name}` works on lines, and `framing = \"chunk\"` sends spans of the file as they are; choose one"));
+            judge.refuse(
+                &at,
+                format!(
+                    "`{name}` works on lines, and `framing = \"chunk\"` sends spans of the file \
+                     as they are; choose one"
+                ),
+            );
         }
     }
 }
@@ -266,8 +278,9 @@ fn largest_record(
         judge.refuse(
             &at,
             format!(
-                "a line of `line_bytes_max` ({}) can become a record of {record} bytes ({why}), more than `message_bytes_max` \
-                 in `[kafka]` ({message_bytes_max}); lower the one, or raise the other together with the brokers' message.max.bytes",
+                "a line of `line_bytes_max` ({}) can become a record of {record} bytes ({why}), more than \
+                 `message_bytes_max` in `[kafka]` ({message_bytes_max}); lower the one, or raise the other \
+                 together with the brokers' message.max.bytes",
                 units::size(line)
             ),
         );

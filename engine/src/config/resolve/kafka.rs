@@ -21,7 +21,13 @@ pub(super) fn plan(top: &Section, judge: &mut Judge<'_>) -> Option<KafkaPlan> {
         } else {
             "kafka.message_bytes_max"
         });
-        judge.refuse(&at, format!("`batch_bytes` ({batch_bytes}) is more than `message_bytes_max` ({message_bytes_max}): brokers would refuse full batches"));
+        judge.refuse(
+            &at,
+            format!(
+                "`batch_bytes` ({batch_bytes}) is more than `message_bytes_max` ({message_bytes_max}): \
+                 brokers would refuse full batches"
+            ),
+        );
     }
     let client_id = top.text("kafka.client_id").map(|text| plain("client_id", text));
     let client_id = client_id.and_then(|result| judge.accept(top, "kafka.client_id", result));

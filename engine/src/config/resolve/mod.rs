@@ -221,8 +221,8 @@ fn http(top: &Section, judge: &mut Judge<'_>) -> Option<Option<SocketAddr>> {
         judge.refuse(
             &top.at("http.listen"),
             format!(
-                "`listen` is {address}, which other hosts can reach; only loopback is allowed, since there is no login: \
-                 put a proxy with TLS and login before it"
+                "`listen` is {address}, which other hosts can reach; only loopback is allowed, \
+                 since there is no login: put a proxy with TLS and login before it"
             ),
         );
         return None;
