@@ -236,7 +236,7 @@ impl Monitor {
                     let _left = reply.send(());
                 }
                 Question::Readiness(reply) => {
-                    let _left = reply.send(status::readiness(driver, &sink));
+                    let _left = reply.send(status::readiness(driver, &sink, now));
                 }
                 Question::Status(reply) => {
                     self.publish(driver, &sink, now);
@@ -287,5 +287,154 @@ fn sample(metrics: &Metrics, published: &Published, at: Nanos) -> Sample {
             bytes: metrics.in_flight_bytes.get().cast_unsigned(),
         },
         files: metrics.files_known.get().cast_unsigned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use logdrive_core::batch::{Batch, Sink, TrySend};
+    use logdrive_core::discover::{Entry, Listing};
+    use logdrive_core::engine::{Op, Opened};
+    use logdrive_core::frame::{CarriageReturn, EventUnit, FramePolicy, LongLine};
+    use logdrive_core::plan::{ItemPolicy, Limits, ReadFrom, UnlinkedHold};
+    use logdrive_core::source::FileId;
+
+    use super::*;
+
+    const NOW: Nanos = Nanos(1_000_000_000);
+    const CONTENT: &[u8] = b"one\ntwo\nunfinished";
+
+    fn policy() -> ItemPolicy {
+        ItemPolicy {
+            name: 1,
+            frame: FramePolicy {
+                line_bytes_max: 100,
+                on_long_line: LongLine::Truncate,
+                carriage_return: CarriageReturn::Keep,
+                multiline_start: None,
+                flush_after: None,
+                unit: EventUnit::Line,
+                include_lines: None,
+                exclude_lines: None,
+            },
+            read_from: ReadFrom::Beginning,
+            seen_before: false,
+            rate_limit: None,
+            ignore_older: None,
+            close_after: None,
+            unlinked: UnlinkedHold { grace: Duration::ZERO, undrained_max: None, undrained_bytes_max: None },
+        }
+    }
+
+    /// Keeps what it is given.
+    #[derive(Default)]
+    struct Shelf(Vec<Batch>);
+
+    impl Sink for Shelf {
+        fn try_send(&mut self, batch: Batch) -> TrySend {
+            self.0.push(batch);
+            TrySend::Sent
+        }
+
+        fn poll_delivery(&mut self) -> Option<Delivery> {
+            None
+        }
+    }
+
+    /// An engine with one item, and its only file.
+    fn engine() -> Engine {
+        let limits = Limits {
+            chunks_bytes: 8 << 20,
+            open_files: 10,
+            sources: 10,
+            rest: Duration::from_millis(2),
+            reconcile: Duration::from_secs(10),
+        };
+        let mut engine = Engine::new(limits, 102, 1, Vec::new());
+        engine.add_item(policy());
+        engine.add_root(Arc::from(&b"/l"[..]));
+        engine
+    }
+
+    /// Lets the engine list, open and read as it wishes.
+    fn run(engine: &mut Engine, shelf: &mut Shelf) {
+        let file = FileId { dev: 1, ino: 2, birth_ns: 3 };
+        loop {
+            if let Some(op) = engine.poll_op(NOW) {
+                let size = CONTENT.len() as u64;
+                match op {
+                    Op::List { directory } => {
+                        let path = Arc::from(&b"/l/a"[..]);
+                        let entry = Entry { path, item: Some(ItemId(0)), file, size, modified_ns: 0 };
+                        let listing = Listing { directory, entries: vec![entry], complete: true };
+                        engine.handle_listing(listing, Vec::new(), NOW, 0);
+                    }
+                    Op::Open { source, .. } => {
+                        let opened = Opened { file, size, head: CONTENT.to_vec(), before: Vec::new() };
+                        engine.handle_opened(source, opened, NOW);
+                    }
+                    _ => {}
+                }
+            } else if let Some(mut read) = engine.poll_read(NOW) {
+                let from = CONTENT.len().min(read.position.0 as usize);
+                read.buffer.extend_from_slice(&CONTENT[from..]);
+                engine.handle_read(read, NOW, 0);
+                engine.offer(shelf, NOW);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn lines_of(text: &str, names: &[&str]) -> Vec<String> {
+        let value = |name: &&str| {
+            let line = text.lines().find(|line| line.starts_with(&format!("logdrive_{name}")));
+            line.and_then(|line| line.rsplit_once(' ')).map_or(String::new(), |(_, value)| value.to_owned())
+        };
+        names.iter().map(value).collect()
+    }
+
+    #[test]
+    fn what_the_engine_counts_is_published_once() {
+        let (mut engine, mut shelf) = (engine(), Shelf::default());
+        let (metrics, mut published) = (Metrics::new("1"), Published::default());
+        let mut sink = SinkStatus::default();
+        let names = ["lines_read_total", "bytes_read_total", "lines_acked_total", "in_flight_lines"];
+        let mut look = |engine: &Engine, sink: &SinkStatus| {
+            published.follow(&metrics, &["web".to_owned()], engine, sink);
+            metrics.text()
+        };
+
+        run(&mut engine, &mut shelf);
+        look(&engine, &sink);
+        assert_eq!(lines_of(&look(&engine, &sink), &names), ["2", "8", "0", "2"]);
+
+        let batch = shelf.0.pop().expect("two lines were sent");
+        engine.handle_delivery(Delivery { batch, outcome: Outcome::Acked }, NOW);
+        sink.counters.rebuilds = 2;
+        let text = look(&engine, &sink);
+        assert_eq!(lines_of(&text, &names), ["2", "8", "2", "0"]);
+        assert_eq!(lines_of(&text, &["producer_rebuilds_total", "batches_sent_total"]), ["2", "1"]);
+
+        sink.counters.rebuilds = 1;
+        let text = look(&engine, &sink);
+        assert_eq!(lines_of(&text, &["producer_rebuilds_total"]), ["3"], "a new sink counts from 0");
+    }
+
+    #[test]
+    fn the_last_error_of_each_path_is_kept_for_a_bounded_number() {
+        let mut notes = AgentMetrics::new(Arc::new(Metrics::new("1")));
+        let mut fail = |path: String, at| {
+            let source = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+            notes.file_error(&FileError { operation: "open", path: path.into(), source }, Nanos(at));
+        };
+        (0..100).for_each(|at| fail(format!("/l/{at}"), at));
+        fail("/l/50".to_owned(), 200);
+        assert_eq!(notes.troubles().len(), TROUBLES_MAX);
+        assert!(notes.trouble(Path::new("/l/35")).is_none(), "the oldest made room");
+        assert_eq!(notes.trouble(Path::new("/l/50")).map(|trouble| trouble.at), Some(Nanos(200)));
+        assert_eq!(notes.troubles().back().map(|trouble| trouble.at), Some(Nanos(200)));
     }
 }

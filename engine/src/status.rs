@@ -19,6 +19,9 @@ use crate::kafka::{KafkaSink, SinkStatus};
 use crate::metrics::Metrics;
 use crate::monitor::{AgentMetrics, Trouble};
 
+/// A line in flight for longer than this is a sign that Kafka cannot be reached.
+const UNACKED_MAX: Duration = Duration::from_secs(30);
+
 /// A question for the driver. A dropped sender is the answer "I am gone".
 #[derive(Debug)]
 pub enum Question {
@@ -194,11 +197,12 @@ pub struct Facts<'a> {
 
 /// Whether lines can be read and delivered now.
 #[must_use]
-pub fn readiness<R, F, W>(driver: &Driver<R, KafkaSink, F, W>, sink: &SinkStatus) -> Readiness {
-    judge(driver.engine.has_settled_in(), sink, driver.store().is_healthy())
+pub fn readiness<R, F, W>(driver: &Driver<R, KafkaSink, F, W>, sink: &SinkStatus, now: Nanos) -> Readiness {
+    let unacked = driver.engine.backlog().oldest_read_at.map_or(Duration::ZERO, |at| now.since(at));
+    judge(driver.engine.has_settled_in(), sink, unacked, driver.store().is_healthy())
 }
 
-fn judge(listed: bool, sink: &SinkStatus, state_healthy: bool) -> Readiness {
+fn judge(listed: bool, sink: &SinkStatus, unacked: Duration, state_healthy: bool) -> Readiness {
     let mut reasons = Vec::new();
     if !listed {
         reasons.push("not every directory has been listed yet".to_owned());
@@ -212,8 +216,9 @@ fn judge(listed: bool, sink: &SinkStatus, state_healthy: bool) -> Readiness {
             None => {}
         }
     }
-    if sink.partitions_stalled > 0 {
-        reasons.push(format!("{} partitions acknowledge nothing", sink.partitions_stalled));
+    if unacked > UNACKED_MAX {
+        let seconds = unacked.as_secs();
+        reasons.push(format!("a line has waited {seconds} s for its acknowledgement by kafka"));
     }
     if !state_healthy {
         reasons.push("the state cannot be written".to_owned());
@@ -239,7 +244,7 @@ pub fn report<R, F, W>(
         uptime_seconds: Duration::from_nanos(now.0).as_secs_f64(),
         io: facts.io.to_owned(),
         brokers: brokers.collect(),
-        readiness: readiness(driver, sink),
+        readiness: readiness(driver, sink, now),
         items: items(driver, plan, &sources),
         files: sources.iter().map(|source| file(source, notes)).collect(),
         errors: notes.troubles().iter().map(|trouble| path_error(trouble, now)).collect(),
@@ -345,15 +350,17 @@ mod tests {
     #[test]
     fn ready_is_listed_and_topics_known_and_state_sound() {
         let good = sink(&[("web", 4, None)]);
-        assert_eq!(judge(true, &good, true), Readiness { ready: true, reason: String::new() });
+        assert_eq!(judge(true, &good, UNACKED_MAX, true), Readiness { ready: true, reason: String::new() });
     }
 
     #[test]
     fn every_reason_is_told() {
-        let mut bad = sink(&[("web", 4, None), ("db", 0, Some("does not exist")), ("new", 0, None)]);
-        bad.partitions_stalled = 2;
+        let bad = sink(&[("web", 4, None), ("db", 0, Some("does not exist")), ("new", 0, None)]);
         let expected = "not every directory has been listed yet; topic db: does not exist; topic new: no broker \
-                        has told about it yet; 2 partitions acknowledge nothing; the state cannot be written";
-        assert_eq!(judge(false, &bad, false), Readiness { ready: false, reason: expected.to_owned() });
+                        has told about it yet; a line has waited 31 s for its acknowledgement by kafka; the state cannot be written";
+        assert_eq!(
+            judge(false, &bad, Duration::from_secs(31), false),
+            Readiness { ready: false, reason: expected.to_owned() }
+        );
     }
 }
