@@ -50,16 +50,24 @@ pub fn run(plan: Plan, reread: Reread) -> Result<ExitCode> {
     info!("{chosen}");
     let bell = Bell::default();
     match chosen {
-        Chosen::Uring => uring::start(async { serve(UringReads::new(bell.clone()), plan, bell, reread).await }),
+        Chosen::Uring => {
+            uring::start(async { serve(UringReads::new(bell.clone()), "uring", plan, bell, reread).await })
+        }
         Chosen::Blocking | Chosen::BlockingInstead(_) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let reads = BlockingReads::new(bell.clone()).context("cannot start the reading threads")?;
-            runtime.block_on(serve(reads, plan, bell, reread))
+            runtime.block_on(serve(reads, "blocking", plan, bell, reread))
         }
     }
 }
 
-async fn serve<R: Reads>(reads: R, plan: Plan, bell: Bell, reread: Reread) -> Result<ExitCode> {
+async fn serve<R: Reads>(
+    reads: R,
+    io: &'static str,
+    plan: Plan,
+    bell: Bell,
+    reread: Reread,
+) -> Result<ExitCode> {
     let clock = Clock::start();
     let (store, slots) = StateStore::open(&plan.state.dir, bell.clone(), wall_ns() / 1_000_000)?;
     let mut signals = Signals::new()?;
@@ -77,11 +85,12 @@ async fn serve<R: Reads>(reads: R, plan: Plan, bell: Bell, reread: Reread) -> Re
             None
         }
     };
-    let monitor = Monitor::start(&plan, &bell)?;
+    let monitor = Monitor::start(&plan, io, &bell)?;
     let files = FsPool::new(bell.clone(), Arc::new(setup::PlanRules::new(&plan, &[])))?;
     let mut driver: AgentDriver<R> =
         Driver::new(engine, (reads, sink, files, watch), store, slots, monitor.metrics());
-    let mut agent = Agent { items: Items::new(host, lost_to_end), plan: None, clock, bell, monitor, reread, tick_at: Nanos(0) };
+    let items = Items::new(host, lost_to_end);
+    let mut agent = Agent { items, plan: None, clock, bell, monitor, reread, tick_at: Nanos(0) };
     agent.apply(&mut driver, plan)?;
     agent.ship(&mut driver, &mut signals).await;
     let code = agent.stop(driver, &mut signals).await?;
@@ -153,7 +162,7 @@ impl Agent {
             self.monitor.tick(driver, moment.now);
         }
         let more = driver.turn(moment);
-        self.monitor.answer(driver, moment.now);
+        self.monitor.answer(driver, self.plan.as_ref(), moment.now);
         if more {
             tokio::task::yield_now().await;
             return None;
@@ -172,9 +181,8 @@ impl Agent {
 
     /// Reads the configuration again; an invalid one leaves the old one in force, whole.
     fn reload<R: Reads>(&mut self, driver: &mut AgentDriver<R>) {
-        let outcome = (self.reread)().and_then(|plan| {
-            self.apply(driver, plan).map_err(|error| format!("{error:#}"))
-        });
+        let outcome =
+            (self.reread)().and_then(|plan| self.apply(driver, plan).map_err(|error| format!("{error:#}")));
         self.monitor.reloaded(outcome.is_ok());
         match outcome {
             Ok(()) => info!("configuration reloaded"),
@@ -188,11 +196,7 @@ impl Agent {
     }
 
     /// Waits for what is in flight, at most `shutdown_timeout`; a second signal ends the waiting.
-    async fn stop<R: Reads>(
-        mut self,
-        mut driver: AgentDriver<R>,
-        signals: &mut Signals,
-    ) -> Result<i32> {
+    async fn stop<R: Reads>(mut self, mut driver: AgentDriver<R>, signals: &mut Signals) -> Result<i32> {
         let timeout = self.plan.as_ref().map_or_else(Default::default, |plan| plan.shutdown_timeout);
         let deadline = self.clock.now() + timeout;
         info!("stopping: waiting for acknowledgements of what is in flight");
@@ -204,6 +208,7 @@ impl Agent {
             }
         }
         let settled = driver.engine.is_settled();
+        self.monitor.finish(&driver, self.clock.now());
         driver.close(self.clock.moment()).context("the state could not be written to the end")?;
         if settled {
             info!("stopped; everything that was sent is acknowledged");

@@ -59,11 +59,11 @@ pub type Ask = Arc<dyn Fn(Question) + Send + Sync>;
 
 /// The address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {listen}: {source}; set `listen` in [http] to a free local address, or to \"off\"")]
+#[error("cannot listen on {listen}: {cause}; set `listen` in [http] to a free local address, or to \"off\"")]
 pub struct HttpError {
     listen: SocketAddr,
-    #[source]
-    source: io::Error,
+    /// Part of the text, so not told a second time as its source.
+    cause: io::Error,
 }
 
 /// The running server; it ends when this is dropped.
@@ -85,7 +85,7 @@ impl HttpServer {
         metrics: Arc<Metrics>,
         ask: Ask,
     ) -> Result<HttpServer, HttpError> {
-        let error = |source| HttpError { listen, source };
+        let error = |cause| HttpError { listen, cause };
         let listener = TcpListener::bind(listen).map_err(error)?;
         listener.set_nonblocking(true).map_err(error)?;
         let address = listener.local_addr().map_err(error)?;
@@ -205,7 +205,11 @@ impl Site {
             return answer;
         }
         match path {
-            "/metrics" => respond(StatusCode::OK, metrics::CONTENT_TYPE, self.metrics.text()),
+            "/metrics" => {
+                // A driver that does not answer in time is shown as it was last.
+                let _published = self.question(Question::Publish).await;
+                respond(StatusCode::OK, metrics::CONTENT_TYPE, self.metrics.text())
+            }
             "/healthz" => match self.question(Question::Readiness).await {
                 Some(_) => text(StatusCode::OK, "ok\n"),
                 None => silent(),

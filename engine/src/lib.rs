@@ -19,6 +19,7 @@ pub mod kafka;
 pub mod logging;
 pub mod metrics;
 pub mod monitor;
+pub mod progress;
 pub mod setup;
 pub mod state;
 pub mod status;

@@ -18,6 +18,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
 
+use crate::progress;
+
 /// How log lines look.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub enum LogFormat {
@@ -42,7 +44,10 @@ pub fn start(format: LogFormat, level: Level) -> Result<(), AlreadyLogging> {
         LogFormat::Json => true,
         LogFormat::Auto => !io::stderr().is_terminal(),
     };
-    tracing_subscriber::registry().with(layer(json, level, io::stderr)).try_init().map_err(|_| AlreadyLogging)
+    tracing_subscriber::registry()
+        .with(layer(json, level, progress::stderr))
+        .try_init()
+        .map_err(|_| AlreadyLogging)
 }
 
 /// The layer that formats, filters and escapes.

@@ -3,12 +3,30 @@
 //! The driver owns the truth, so it is asked, and answers between two of its turns. Nothing is
 //! collected that nobody asked for.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
+
+use logdrive_core::engine::SourceStatus;
+use logdrive_core::position::Nanos;
 use serde::Serialize;
 use tokio::sync::oneshot;
+
+use crate::config::Plan;
+use crate::driver::Driver;
+use crate::kafka::{KafkaSink, SinkStatus};
+use crate::metrics::Metrics;
+use crate::monitor::{AgentMetrics, Trouble};
+
+/// A line in flight for longer than this is a sign that Kafka cannot be reached.
+const UNACKED_MAX: Duration = Duration::from_secs(30);
 
 /// A question for the driver. A dropped sender is the answer "I am gone".
 #[derive(Debug)]
 pub enum Question {
+    /// Publish the metrics as they stand now.
+    Publish(oneshot::Sender<()>),
     /// Can the agent do its work? Cheap to answer.
     Readiness(oneshot::Sender<Readiness>),
     /// Everything about everything.
@@ -41,6 +59,8 @@ pub struct StatusReport {
     pub items: Vec<ItemStatus>,
     /// Every file that is known.
     pub files: Vec<FileStatus>,
+    /// The last error of each file and directory that had one lately, oldest first. It may be over.
+    pub errors: Vec<PathError>,
     /// What is remembered across restarts.
     pub state: StateStatus,
     /// The way out.
@@ -64,8 +84,17 @@ pub struct ItemStatus {
     pub lines_acked: u64,
     /// Lines dropped since the start, for any reason.
     pub lines_dropped: u64,
-    /// The last thing that went wrong with it.
-    pub last_error: Option<String>,
+}
+
+/// Something that went wrong with a file or directory.
+#[derive(Clone, Debug, Serialize)]
+pub struct PathError {
+    /// Where.
+    pub path: String,
+    /// What, and what to try.
+    pub error: String,
+    /// How long ago.
+    pub age_seconds: f64,
 }
 
 /// One generation of one file.
@@ -81,9 +110,9 @@ pub struct FileStatus {
     pub positions: Positions,
     /// `size - acked`.
     pub lag_bytes: u64,
-    /// What is done with it now: `reading`, `at end`, `draining`, `waiting`, ...
-    pub state: String,
-    /// The last thing that went wrong with it.
+    /// What it waits for now: `at end`, `waiting for acknowledgements`, ...
+    pub state: &'static str,
+    /// What stands in the way of reading it, as long as it does.
     pub last_error: Option<String>,
 }
 
@@ -110,7 +139,7 @@ pub struct StateStatus {
     /// Its folder.
     pub dir: String,
     /// How many generations are remembered.
-    pub generations: u64,
+    pub generations: usize,
     /// Whether the disk takes what it is given.
     pub healthy: bool,
     /// Time since everything acknowledged was durable.
@@ -123,9 +152,17 @@ pub struct StateStatus {
 #[derive(Clone, Debug, Serialize)]
 pub struct KafkaStatus {
     /// How many producers share the partitions.
-    pub producers: u64,
+    pub producers: usize,
+    /// How many of them work.
+    pub producers_running: usize,
+    /// How often one stopped delivering and was replaced.
+    pub producer_rebuilds: u64,
     /// Messages in their queues.
-    pub queue_messages: u64,
+    pub queue_messages: usize,
+    /// Partitions that have acknowledged nothing for half of the stall timeout.
+    pub partitions_stalled: usize,
+    /// The topics of all items.
+    pub topics: Vec<TopicState>,
     /// Lines read and not settled.
     pub in_flight_lines: u64,
     /// Bytes of those.
@@ -134,4 +171,196 @@ pub struct KafkaStatus {
     pub oldest_unacked_seconds: f64,
     /// The last thing that went wrong.
     pub last_error: Option<String>,
+}
+
+/// One topic.
+#[derive(Clone, Debug, Serialize)]
+pub struct TopicState {
+    /// Its name.
+    pub name: String,
+    /// How many partitions it has; 0 as long as that is not known.
+    pub partitions: i32,
+    /// Why its lines wait, if they do.
+    pub trouble: Option<String>,
+}
+
+/// What a report needs besides the driver.
+#[derive(Copy, Clone, Debug)]
+pub struct Facts<'a> {
+    /// The version that runs.
+    pub version: &'static str,
+    /// How files are read.
+    pub io: &'static str,
+    /// As they were just published.
+    pub metrics: &'a Metrics,
+}
+
+/// Whether lines can be read and delivered now.
+#[must_use]
+pub fn readiness<R, F, W>(driver: &Driver<R, KafkaSink, F, W>, sink: &SinkStatus, now: Nanos) -> Readiness {
+    let unacked = driver.engine.backlog().oldest_read_at.map_or(Duration::ZERO, |at| now.since(at));
+    judge(driver.engine.has_settled_in(), sink, unacked, driver.store().is_healthy())
+}
+
+fn judge(listed: bool, sink: &SinkStatus, unacked: Duration, state_healthy: bool) -> Readiness {
+    let mut reasons = Vec::new();
+    if !listed {
+        reasons.push("not every directory has been listed yet".to_owned());
+    }
+    for topic in &sink.topics {
+        match &topic.trouble {
+            Some(trouble) => reasons.push(format!("topic {}: {trouble}", topic.name)),
+            None if topic.partitions == 0 => {
+                reasons.push(format!("topic {}: no broker has told about it yet", topic.name));
+            }
+            None => {}
+        }
+    }
+    if unacked > UNACKED_MAX {
+        let seconds = unacked.as_secs();
+        reasons.push(format!("a line has waited {seconds} s for its acknowledgement by kafka"));
+    }
+    if !state_healthy {
+        reasons.push("the state cannot be written".to_owned());
+    }
+    Readiness { ready: reasons.is_empty(), reason: reasons.join("; ") }
+}
+
+/// Everything about everything. Looks at each file; allocates.
+#[must_use]
+pub fn report<R, F, W>(
+    driver: &Driver<R, KafkaSink, F, W>,
+    sink: &SinkStatus,
+    plan: Option<&Plan>,
+    facts: Facts<'_>,
+    now: Nanos,
+) -> StatusReport {
+    let (metrics, notes, store) = (facts.metrics, driver.metrics(), driver.store());
+    let sources = driver.engine.statuses();
+    let brokers =
+        plan.map_or("", |plan| &plan.kafka.brokers).split(',').map(|broker| broker.trim().to_owned());
+    StatusReport {
+        version: facts.version.to_owned(),
+        uptime_seconds: Duration::from_nanos(now.0).as_secs_f64(),
+        io: facts.io.to_owned(),
+        brokers: brokers.collect(),
+        readiness: readiness(driver, sink, now),
+        items: items(driver, plan, &sources),
+        files: sources.iter().map(|source| file(source, notes)).collect(),
+        errors: notes.troubles().iter().map(|trouble| path_error(trouble, now)).collect(),
+        state: StateStatus {
+            dir: plan.map_or_else(String::new, |plan| plan.state.dir.display().to_string()),
+            generations: store.slots_in_use(),
+            healthy: store.is_healthy(),
+            checkpoint_age_seconds: driver.checkpoint_age(now).as_secs_f64(),
+            last_error: notes.state_error().map(str::to_owned),
+        },
+        kafka: KafkaStatus {
+            producers: plan.map_or(0, |plan| plan.kafka.producers),
+            producers_running: sink.producers_running,
+            producer_rebuilds: sink.counters.rebuilds,
+            queue_messages: sink.queue_messages,
+            partitions_stalled: sink.partitions_stalled,
+            topics: sink.topics.iter().map(topic).collect(),
+            in_flight_lines: metrics.in_flight_lines.get().cast_unsigned(),
+            in_flight_bytes: metrics.in_flight_bytes.get().cast_unsigned(),
+            oldest_unacked_seconds: metrics.oldest_unacked_seconds.get(),
+            last_error: sink.last_error.clone(),
+        },
+    }
+}
+
+/// The items that are configured.
+fn items<R, F, W>(
+    driver: &Driver<R, KafkaSink, F, W>,
+    plan: Option<&Plan>,
+    sources: &[SourceStatus],
+) -> Vec<ItemStatus> {
+    let ids = (0..driver.engine.item_count() as u32).map(logdrive_core::source::ItemId);
+    let configured = ids.filter_map(|id| {
+        let name = driver.metrics().item_name(id);
+        let item = plan?.items.iter().find(|item| item.name == name)?;
+        let counts = driver.engine.item_counts(id);
+        let dropped = [counts.filtered, counts.long, counts.refused, counts.vanished];
+        let mut status = ItemStatus {
+            name: name.to_owned(),
+            topic: item.topic.clone(),
+            files: 0,
+            lag_bytes: 0,
+            lines_read: counts.read.lines,
+            lines_acked: counts.acked.lines,
+            lines_dropped: dropped.iter().map(|amount| amount.lines).sum(),
+        };
+        for source in sources.iter().filter(|source| source.origin.item == id) {
+            status.files += 1;
+            status.lag_bytes += lag_bytes(source);
+        }
+        Some(status)
+    });
+    configured.collect()
+}
+
+fn lag_bytes(source: &SourceStatus) -> u64 {
+    let [_, acked, _, _, _, size] = source.positions;
+    size.since(acked)
+}
+
+fn file(source: &SourceStatus, notes: &AgentMetrics) -> FileStatus {
+    let path = source.path.as_deref().unwrap_or(source.origin.path.as_bytes());
+    let [durable, acked, produced, framed, read, size] = source.positions.map(|position| position.0);
+    let failing = source.failures > 0;
+    let trouble = if failing { notes.trouble(Path::new(OsStr::from_bytes(path))) } else { None };
+    FileStatus {
+        path: String::from_utf8_lossy(path).into_owned(),
+        item: notes.item_name(source.origin.item).to_owned(),
+        generation: format!("{:?}", source.origin.generation),
+        positions: Positions { durable, acked, produced, framed, read, size },
+        lag_bytes: lag_bytes(source),
+        state: source.state,
+        last_error: trouble.map(|trouble| trouble.text.clone()),
+    }
+}
+
+fn path_error(trouble: &Trouble, now: Nanos) -> PathError {
+    PathError {
+        path: trouble.path.to_string_lossy().into_owned(),
+        error: trouble.text.clone(),
+        age_seconds: now.since(trouble.at).as_secs_f64(),
+    }
+}
+
+fn topic(topic: &crate::kafka::TopicStatus) -> TopicState {
+    TopicState { name: topic.name.clone(), partitions: topic.partitions, trouble: topic.trouble.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::TopicStatus;
+
+    fn sink(topics: &[(&str, i32, Option<&str>)]) -> SinkStatus {
+        let topic = |&(name, partitions, trouble): &(&str, i32, Option<&str>)| TopicStatus {
+            name: name.to_owned(),
+            partitions,
+            trouble: trouble.map(str::to_owned),
+        };
+        SinkStatus { topics: topics.iter().map(topic).collect(), ..SinkStatus::default() }
+    }
+
+    #[test]
+    fn ready_is_listed_and_topics_known_and_state_sound() {
+        let good = sink(&[("web", 4, None)]);
+        assert_eq!(judge(true, &good, UNACKED_MAX, true), Readiness { ready: true, reason: String::new() });
+    }
+
+    #[test]
+    fn every_reason_is_told() {
+        let bad = sink(&[("web", 4, None), ("db", 0, Some("does not exist")), ("new", 0, None)]);
+        let expected = "not every directory has been listed yet; topic db: does not exist; topic new: no broker \
+                        has told about it yet; a line has waited 31 s for its acknowledgement by kafka; the state cannot be written";
+        assert_eq!(
+            judge(false, &bad, Duration::from_secs(31), false),
+            Readiness { ready: false, reason: expected.to_owned() }
+        );
+    }
 }

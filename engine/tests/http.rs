@@ -32,7 +32,6 @@ fn report() -> StatusReport {
             lines_read: 3,
             lines_acked: 2,
             lines_dropped: 0,
-            last_error: None,
         }],
         files: vec![FileStatus {
             path: "/l/<script>\n".to_owned(),
@@ -40,9 +39,10 @@ fn report() -> StatusReport {
             generation: "00000000000000ff".to_owned(),
             positions,
             lag_bytes: 4,
-            state: "reading".to_owned(),
+            state: "reading",
             last_error: None,
         }],
+        errors: Vec::new(),
         state: StateStatus {
             dir: "/s".to_owned(),
             generations: 1,
@@ -52,7 +52,11 @@ fn report() -> StatusReport {
         },
         kafka: KafkaStatus {
             producers: 1,
+            producers_running: 1,
+            producer_rebuilds: 0,
             queue_messages: 0,
+            partitions_stalled: 0,
+            topics: Vec::new(),
             in_flight_lines: 1,
             in_flight_bytes: 10,
             oldest_unacked_seconds: 0.0,
@@ -64,6 +68,9 @@ fn report() -> StatusReport {
 /// A driver that answers at once, and is ready or not.
 fn driver(reason: &'static str) -> Ask {
     Arc::new(move |question| match question {
+        Question::Publish(reply) => {
+            let _left = reply.send(());
+        }
         Question::Readiness(reply) => {
             let _left = reply.send(Readiness { ready: reason.is_empty(), reason: reason.to_owned() });
         }

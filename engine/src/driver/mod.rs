@@ -22,7 +22,7 @@ use crate::fs::{Done, FileError, Job};
 use crate::io::{Read, Reads};
 use crate::kafka::KafkaSink;
 use crate::monitor::AgentMetrics;
-use crate::state::{Slot, StateError, StateStore};
+use crate::state::{Slot, StateError, StateStore, SyncedUpTo};
 use crate::watch::Hint;
 
 /// The three clocks of a turn: monotonic for decisions, wall for records and file ages.
@@ -59,9 +59,33 @@ pub struct Driver<R, S, F, W> {
     metrics: AgentMetrics,
     notes: Notes,
     synced_at: Nanos,
+    /// A request to the state that is not answered, and when it was made.
+    sync_asked: Option<(SyncedUpTo, Nanos)>,
+    /// Everything that was acknowledged until then is durable.
+    durable_at: Nanos,
     productive_at: Nanos,
     reads_productive: u64,
     trimmed: bool,
+}
+
+impl<R, S, F, W> Driver<R, S, F, W> {
+    /// What was told as it happened.
+    #[must_use]
+    pub fn metrics(&self) -> &AgentMetrics {
+        &self.metrics
+    }
+
+    /// What is remembered.
+    #[must_use]
+    pub fn store(&self) -> &StateStore {
+        &self.store
+    }
+
+    /// How long ago everything that was acknowledged was durable.
+    #[must_use]
+    pub fn checkpoint_age(&self, now: Nanos) -> Duration {
+        now.since(self.durable_at)
+    }
 }
 
 impl<R: Reads, S: Sink, F: Files, W: Watches> Driver<R, S, F, W> {
@@ -87,6 +111,8 @@ impl<R: Reads, S: Sink, F: Files, W: Watches> Driver<R, S, F, W> {
             metrics,
             notes: Notes::default(),
             synced_at: Nanos(0),
+            sync_asked: None,
+            durable_at: Nanos(0),
             productive_at: Nanos(0),
             reads_productive: 0,
             trimmed: true,
@@ -239,6 +265,7 @@ impl<R: Reads, S: Sink, F: Files, W: Watches> Driver<R, S, F, W> {
             }
             Op::Succeed { old, new } => self.succeed(old, new, moment.now),
             Op::Save { source, checkpoint } => {
+                self.metrics.checkpoint_written();
                 if let Some(&slot) = self.slots.get(&source) {
                     self.store.put(slot, &checkpoint);
                     return;
@@ -319,13 +346,29 @@ impl<R: Reads, S: Sink, F: Files, W: Watches> Driver<R, S, F, W> {
     fn keep(&mut self, now: Nanos) {
         while let Some(result) = self.store.poll_synced() {
             match result {
-                Ok(_) => self.settle_durable(),
-                Err(error) => self.notes.state_failed(&error, now),
+                Ok(up_to) => {
+                    self.settle_durable();
+                    if let Some((wanted, at)) = self.sync_asked
+                        && up_to >= wanted
+                    {
+                        self.durable_at = at;
+                        self.sync_asked = None;
+                    }
+                }
+                Err(error) => {
+                    self.metrics.state_failed(&error);
+                    self.notes.state_failed(&error, now);
+                }
             }
         }
         if now.0 >= self.synced_at.0 + SYNC_NANOS && !self.store.is_synced() {
             self.synced_at = now;
-            self.store.request_sync(now);
+            let wanted = self.store.request_sync(now);
+            // Later requests are not noted before this one is answered, or a slow disk would never be.
+            self.sync_asked.get_or_insert((wanted, now));
+        }
+        if self.store.is_synced() {
+            self.durable_at = now;
         }
         let productive = self.engine.counts().reads_productive;
         if productive != self.reads_productive {
@@ -362,7 +405,7 @@ impl<R: Reads, S: Sink, F: Files, W: Watches> Driver<R, S, F, W> {
     }
 
     fn complain(&mut self, problem: &FileError, now: Nanos) {
-        self.metrics.file_error(problem.operation);
+        self.metrics.file_error(problem, now);
         self.notes.file_error(problem, now);
     }
 }
