@@ -11,8 +11,7 @@ use std::time::{Duration, SystemTime};
 use logdrive_core::batch::{Batch, Event};
 
 /// The names that a document has of its own accord.
-const OWN: [&str; 6] =
-    ["@timestamp", "message", "host.name", "log.file.path", "log.offset", "event.dataset"];
+const OWN: [&str; 6] = ["@timestamp", "message", "host.name", "log.file.path", "log.offset", "event.dataset"];
 
 /// The documents of a batch.
 #[derive(Debug, Default)]

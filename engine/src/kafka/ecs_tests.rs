@@ -58,7 +58,8 @@ fn a_document_has_all_its_fields() {
 
 #[test]
 fn bytes_that_are_not_utf8_are_replaced_and_counted() {
-    let (documents, invalid) = rendered(&[b"a\xffb\"", "ü".as_bytes(), b"\xe2\x82"], &rest("h", "p", "i", &[]));
+    let (documents, invalid) =
+        rendered(&[b"a\xffb\"", "ü".as_bytes(), b"\xe2\x82"], &rest("h", "p", "i", &[]));
     assert_eq!(invalid, 2);
     let messages: Vec<&str> = documents.iter().map(|d| d["message"].as_str().unwrap()).collect();
     assert_eq!(messages, ["a\u{fffd}b\"", "ü", "\u{fffd}"]);

@@ -112,7 +112,8 @@ impl Route {
         let topic = || self.topic.clone();
         let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
         let name = self.topic.as_bytes();
-        if !(1..=249).contains(&name.len()) || !name.iter().all(|b| legal(*b)) || matches!(name, b"." | b"..") {
+        if !(1..=249).contains(&name.len()) || !name.iter().all(|b| legal(*b)) || matches!(name, b"." | b"..")
+        {
             return Err(RouteError::Topic(topic()));
         }
         match self.partition {

@@ -120,7 +120,7 @@ impl KafkaSink {
         };
         for instance in &mut sink.instances {
             instance
-                .start(&sink.properties.pairs, &sink.shared, &sink.news_to, sink.now)
+                .start(&sink.properties.pairs, &sink.shared, &sink.news_to)
                 .map_err(KafkaError::Producer)?;
         }
         Ok(sink)
@@ -180,10 +180,7 @@ impl KafkaSink {
 
     /// Moves finished slots over, without allocating.
     pub(super) fn collect(&mut self) {
-        std::mem::swap(
-            &mut *self.shared.finished.lock().expect("nobody panics with it"),
-            &mut self.arriving,
-        );
+        std::mem::swap(&mut *self.shared.finished.lock().expect("nobody panics with it"), &mut self.arriving);
         for slot in self.arriving.drain(..) {
             self.hold.at(slot).finished = true;
             self.done.push_back(slot);
@@ -193,7 +190,9 @@ impl KafkaSink {
     /// Hands over the rest of batches that a full queue took in part.
     fn go_on(&mut self) {
         for instance in 0..self.instances.len() {
-            let Some(Remainder { slot, cursor }) = self.instances[instance].remainder.take() else { continue };
+            let Some(Remainder { slot, cursor }) = self.instances[instance].remainder.take() else {
+                continue;
+            };
             let handed = self.hand_over(slot, cursor);
             self.after(slot, handed);
         }

@@ -89,13 +89,9 @@ impl Topic {
         partition < self.known[instance]
     }
 
-    /// Whether to ask about the topic now. An instance that is asked is not asked again at once.
-    pub(super) fn due(&mut self, instance: usize, now: Nanos) -> bool {
-        let due = self.ask_at[instance] <= now;
-        if due {
-            self.ask_at[instance] = now + self.pause();
-        }
-        due
+    /// Whether to ask about the topic now.
+    pub(super) fn is_due(&self, instance: usize, now: Nanos) -> bool {
+        self.ask_at[instance] <= now
     }
 
     /// Asks at the next opportunity.

@@ -22,21 +22,20 @@ fn refused(code: i32) -> TopicSeen {
 fn k05_a_missing_topic_is_named_once_a_minute_and_asked_about_again() {
     let mut topic = topic(1);
     assert_eq!(topic.open(), None);
-    assert!(topic.due(0, at(0)));
-    assert!(!topic.due(0, at(0)), "one question at a time");
+    assert!(topic.is_due(0, at(0)));
     assert!(topic.seen(0, &refused(3), false, at(0)));
     let told_at = |topic: &Topic| topic.trouble.as_ref().unwrap().told_at;
     assert!(topic.status().trouble.unwrap().contains("does not exist"));
     let mut asked = 0;
     for second in 1..=59 {
-        if topic.due(0, at(second)) {
+        if topic.is_due(0, at(second)) {
             asked += 1;
             topic.seen(0, &refused(3), false, at(second));
             assert_eq!(told_at(&topic), at(0));
         }
     }
     assert_eq!(asked, 4, "after 2, 4, 8, 16 seconds, then 32");
-    assert!(topic.due(0, at(70)));
+    assert!(topic.is_due(0, at(70)));
     topic.seen(0, &refused(3), false, at(70));
     assert_eq!(told_at(&topic), at(70));
     assert!(!topic.seen(0, &there(&[true; 3]), false, at(71)));
@@ -60,7 +59,7 @@ fn each_instance_must_know_the_partition_itself() {
     assert!(topic.known_to(1, 1) && !topic.known_to(1, 3));
     topic.forget(0, at(1));
     assert!(!topic.known_to(0, 0));
-    assert!(topic.due(0, at(1)));
+    assert!(topic.is_due(0, at(1)));
 }
 
 #[test]
@@ -116,6 +115,6 @@ fn a_partition_that_is_not_there_is_looked_for_every_ten_seconds() {
     }
     assert_eq!(topic.failures, 1);
     assert!(topic.status().trouble.unwrap().contains("no partition 7"));
-    assert!(!topic.due(0, at(10)));
-    assert!(topic.due(0, at(11)));
+    assert!(!topic.is_due(0, at(10)));
+    assert!(topic.is_due(0, at(11)));
 }
