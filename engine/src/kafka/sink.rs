@@ -28,6 +28,9 @@ use crate::bell::Bell;
 /// Lines of librdkafka's in the log for each [`QUOTA_TICKS`] ticks.
 pub(super) const QUOTA_LINES: u32 = 20;
 
+/// Room that the queues of finished batches begin with; more is allocated once, when it is needed.
+const QUEUE_SLOTS: usize = 1024;
+
 /// Why there is no sink.
 #[derive(Debug, thiserror::Error)]
 pub enum KafkaError {
@@ -89,7 +92,7 @@ impl KafkaSink {
         }
         let shared = Arc::new(Shared {
             slots: Slots::new(),
-            finished: Mutex::default(),
+            finished: Mutex::new(Vec::with_capacity(QUEUE_SLOTS)),
             bell,
             quota: Quota::new(QUOTA_LINES),
             last_error: Mutex::default(),
@@ -110,8 +113,8 @@ impl KafkaSink {
             lanes: Lanes::default(),
             hold: Hold::default(),
             desk: Desk::default(),
-            done: VecDeque::new(),
-            arriving: Vec::new(),
+            done: VecDeque::with_capacity(QUEUE_SLOTS),
+            arriving: Vec::with_capacity(QUEUE_SLOTS),
             messages: 0,
             counters: SinkCounters::default(),
             now: Nanos::default(),
