@@ -26,8 +26,9 @@ pub fn main() -> ExitCode {
     let outcome = match arguments.verb {
         Verb::Run(arguments) => run(&arguments),
         Verb::Validate(arguments) => validate(&arguments),
-        Verb::Explain(arguments) => load(&arguments.config.typed())
-            .map(|plan| print(&explain::explain(&plan, &arguments.path))),
+        Verb::Explain(arguments) => {
+            load(&arguments.config.typed()).map(|plan| print(&explain::explain(&plan, &arguments.path)))
+        }
         Verb::State(arguments) => state(&arguments),
     };
     outcome.unwrap_or_else(|error| {

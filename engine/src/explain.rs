@@ -82,7 +82,9 @@ fn remembered(plan: &Plan, opened: &Opened, text: &mut String) {
     let here = |row: &&state::Row| (row.dev, row.ino, row.birth_ns) == (dev, ino, birth_ns);
     let rows: Vec<_> = snapshot.rows.iter().filter(here).collect();
     if rows.is_empty() {
-        text.push_str("state: nothing is remembered of this file; a running agent takes it up by `read_from`\n");
+        text.push_str(
+            "state: nothing is remembered of this file; a running agent takes it up by `read_from`\n",
+        );
     }
     for row in rows {
         let (position, size) = (row.position, opened.size);

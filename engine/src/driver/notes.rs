@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use logdrive_core::checkpoint::Checkpoint;
+use logdrive_core::engine::Ending;
 use logdrive_core::engine::{Engine, Note};
 use logdrive_core::position::Nanos;
-use logdrive_core::engine::Ending;
 use tracing::{debug, error, info, warn};
 
 use crate::fs::FileError;

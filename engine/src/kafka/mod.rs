@@ -30,11 +30,11 @@ mod status;
 mod topics;
 mod upkeep;
 
+pub use native::describe;
 pub use route::{Format, Key, Partition, Route, RouteError};
 pub use settings::{
     Acks, Compression, CreateTopics, InFlightBudget, KafkaSettings, Sasl, SaslMechanism, Secret,
     SettingsError, Tls,
 };
 pub use sink::{KafkaError, KafkaSink};
-pub use native::describe;
 pub use status::{InFlight, RoundTrip, SinkCounters, SinkStatus, TopicStatus};

@@ -35,9 +35,11 @@ fn c01_a_quarter_gibibyte_without_a_newline_in_bounded_memory() {
 
 #[test]
 fn c02_lines_around_the_limit_and_those_after_them() {
-    for (policy, of_longer) in
-        [("truncate", vec![vec![b'c'; 100]]), ("split", vec![vec![b'c'; 100], vec![b'c'; 1]]), ("drop", vec![])]
-    {
+    for (policy, of_longer) in [
+        ("truncate", vec![vec![b'c'; 100]]),
+        ("split", vec![vec![b'c'; 100], vec![b'c'; 1]]),
+        ("drop", vec![]),
+    ] {
         let site = Site::with_partitions(1);
         let agent =
             site.agent().set("item.line_bytes_max=100").set(format!("item.on_long_line={policy}")).start();
@@ -45,7 +47,8 @@ fn c02_lines_around_the_limit_and_those_after_them() {
         site.append("app.log", lines.join(&b'\n'));
         site.append("app.log", "\nlast\n");
         site.topic.await_value(b"last");
-        let dropped = (agent.metric("logdrive_lines_dropped_total"), agent.metric("logdrive_bytes_dropped_total"));
+        let dropped =
+            (agent.metric("logdrive_lines_dropped_total"), agent.metric("logdrive_bytes_dropped_total"));
         agent.stop();
         let mut expected = lines[..2].to_vec();
         expected.extend(of_longer);
@@ -207,10 +210,7 @@ fn carriage_returns_empty_lines_and_nul_bytes_are_kept() {
 #[test]
 fn events_of_many_lines_are_one_record() {
     let site = Site::with_partitions(1);
-    let agent = site
-        .agent()
-        .set("item.multiline={start='^\\d{4}-', flush_after='100ms'}")
-        .start();
+    let agent = site.agent().set("item.multiline={start='^\\d{4}-', flush_after='100ms'}").start();
     let events = ["2026-01-02 first\n  at a\n  at b", "2026-01-02 second", "2026-01-02 third\n\n  at c"];
     for event in events {
         for line in event.split_inclusive('\n') {

@@ -14,7 +14,8 @@ use crate::site::{Site, TOPIC};
 use crate::topic::Topic;
 use crate::wait::until_true;
 
-const ITEM: &str = "[[item]]\nname = \"web\"\ninclude = [\"LOGS/*.log\"]\ntopic = \"logs\"\nread_from = \"beginning\"\n";
+const ITEM: &str =
+    "[[item]]\nname = \"web\"\ninclude = [\"LOGS/*.log\"]\ntopic = \"logs\"\nread_from = \"beginning\"\n";
 
 fn configured(site: &Site) -> Launch {
     Launch::run().arg("--config").arg(site.root().join("logdrive.toml"))
@@ -59,8 +60,14 @@ fn g02_an_unknown_key_is_refused_with_the_nearest_one() {
     let site = Site::new();
     for (text, words) in [
         ("kafka.broker = \"h:1\"\n", &["logdrive.toml:1:7", "kafka.broker", "`brokers`"][..]),
-        (&format!("kafka.brokers = \"h:1\"\n{ITEM}reed_from = \"end\"\n"), &["logdrive.toml:7:1", "read_from"]),
-        (&format!("kafka.brokers = \"h:1\"\n[limit]\nopen_files = 20\n{ITEM}"), &["logdrive.toml:2:2", "limits"]),
+        (
+            &format!("kafka.brokers = \"h:1\"\n{ITEM}reed_from = \"end\"\n"),
+            &["logdrive.toml:7:1", "read_from"],
+        ),
+        (
+            &format!("kafka.brokers = \"h:1\"\n[limit]\nopen_files = 20\n{ITEM}"),
+            &["logdrive.toml:2:2", "limits"],
+        ),
     ] {
         assert_refused(&site, &text.replace("LOGS", "/logs"), words);
     }
@@ -301,7 +308,8 @@ fn the_log_is_json_when_asked_for() {
     let exit = agent.stop();
     assert!(!exit.stderr.is_empty());
     for line in exit.stderr.lines() {
-        let event: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let event: serde_json::Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         assert!(event["level"].is_string() && event["timestamp"].is_string(), "{line}");
     }
 }

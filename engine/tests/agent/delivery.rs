@@ -147,7 +147,9 @@ fn k08_a_batch_that_is_too_large_is_split() {
 
 #[test]
 fn k09_a_broker_that_refuses_a_batch_once_is_asked_again() {
-    for answer in [Answer::RD_KAFKA_RESP_ERR_UNSUPPORTED_COMPRESSION_TYPE, Answer::RD_KAFKA_RESP_ERR_INVALID_MSG] {
+    for answer in
+        [Answer::RD_KAFKA_RESP_ERR_UNSUPPORTED_COMPRESSION_TYPE, Answer::RD_KAFKA_RESP_ERR_INVALID_MSG]
+    {
         all_arrives_after(&[answer]);
     }
 }
@@ -163,7 +165,8 @@ fn k11_a_partition_without_a_leader_pauses_its_files_only() {
     let partition_of: Vec<i32> = {
         let mut found = Vec::new();
         site.topic.await_that("a line of each", |records| {
-            let of = |family: &Family| records.iter().find(|r| r.value == family.lines[0]).map(|r| r.partition);
+            let of =
+                |family: &Family| records.iter().find(|r| r.value == family.lines[0]).map(|r| r.partition);
             found = families.iter().map(|family| of(family).expect("all have arrived")).collect();
             true
         });
@@ -242,7 +245,8 @@ fn k20_a_slow_connection_costs_no_memory_and_no_line() {
 #[test]
 fn k21_a_full_queue_takes_the_rest_later_and_in_order() {
     let site = Site::with_partitions(1);
-    let mut families: Vec<Family> = (0..8).map(|at| Family::create(site.log(&format!("f{at}.log")))).collect();
+    let mut families: Vec<Family> =
+        (0..8).map(|at| Family::create(site.log(&format!("f{at}.log")))).collect();
     families[0].write(1);
     let agent = site.agent().set("limits.in_flight=8MiB").start();
     site.topic.await_count(1);

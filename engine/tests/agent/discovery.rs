@@ -39,7 +39,9 @@ fn with_inotify_limit(launch: Launch, limit: &str, value: u32) -> Option<Launch>
 
 #[test]
 fn f09_without_inotify_files_are_found_by_looking() {
-    for (limit, value) in [("max_inotify_instances", 0), ("max_inotify_watches", 0), ("max_inotify_watches", 3)] {
+    for (limit, value) in
+        [("max_inotify_instances", 0), ("max_inotify_watches", 0), ("max_inotify_watches", 3)]
+    {
         let site = Site::new();
         let launch = site.agent().set("watch.reconcile=100ms");
         let Some(launch) = with_inotify_limit(launch, limit, value) else { return };

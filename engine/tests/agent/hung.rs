@@ -62,7 +62,8 @@ struct FarLog {
 
 impl FarLog {
     fn mount(directory: &Path) -> FarLog {
-        let device = rustix::fs::open("/dev/fuse", OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty());
+        let device =
+            rustix::fs::open("/dev/fuse", OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty());
         let device = device.unwrap();
         let options = format!("fd={},rootmode=40755,user_id=0,group_id=0", device.as_raw_fd());
         let options = std::ffi::CString::new(options).unwrap();

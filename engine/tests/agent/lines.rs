@@ -125,7 +125,8 @@ pub(crate) fn assert_complete(records: &[Record], families: &[&Family]) {
         let arrived = arrived.remove(family.name.as_str()).unwrap_or_default();
         let wrong = arrived.iter().zip(&family.lines).position(|(arrived, line)| arrived != line);
         if let Some(at) = wrong {
-            let around = |lines: Vec<String>| lines[at.saturating_sub(2)..lines.len().min(at + 3)].join("\n  ");
+            let around =
+                |lines: Vec<String>| lines[at.saturating_sub(2)..lines.len().min(at + 3)].join("\n  ");
             let text = |line: &[u8]| String::from_utf8_lossy(&line[..line.len().min(60)]).into_owned();
             panic!(
                 "{} is out of order at line {at}; arrived:\n  {}\nwritten:\n  {}",

@@ -8,7 +8,8 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use crate::lines::{append, values};
 use crate::site::Site;
 
-const HOSTILE: &[u8] = b"a\n2026-01-02T03:04:05Z ERROR forged: all is lost\r\x1b[2J\x1b]0;t\x07\xe2\x80\xae\xff.log";
+const HOSTILE: &[u8] =
+    b"a\n2026-01-02T03:04:05Z ERROR forged: all is lost\r\x1b[2J\x1b]0;t\x07\xe2\x80\xae\xff.log";
 
 #[test]
 fn x05_a_hostile_file_name_forges_no_log_line() {

@@ -79,7 +79,8 @@ impl Launch {
     }
 
     fn command(&self) -> Command {
-        let mut words = self.under.iter().cloned().chain([AGENT.into()]).chain(self.arguments.iter().cloned());
+        let mut words =
+            self.under.iter().cloned().chain([AGENT.into()]).chain(self.arguments.iter().cloned());
         let mut command = Command::new(words.next().expect("the agent's name at least"));
         command.args(words).stdin(Stdio::null()).stderr(Stdio::piped());
         if let Some(user) = self.user {
@@ -211,7 +212,11 @@ impl Agent {
         let child = &mut self.child;
         let status = until("the agent's end", || child.try_wait().unwrap());
         self.over = true;
-        Exit { status, stdout: self.stdout.as_mut().map(Capture::whole).unwrap_or_default(), stderr: self.stderr.whole() }
+        Exit {
+            status,
+            stdout: self.stdout.as_mut().map(Capture::whole).unwrap_or_default(),
+            stderr: self.stderr.whole(),
+        }
     }
 
     /// Whether it is still running.

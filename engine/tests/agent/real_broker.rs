@@ -95,7 +95,8 @@ fn k03_the_broker_is_killed_three_times_under_load() {
     let real = Real::new();
     let topic = real.create_topic(&[]);
     let mut agent = real.agent().start();
-    let mut families: Vec<Family> = (0..4).map(|at| Family::create(real.log(&format!("f{at}.log")))).collect();
+    let mut families: Vec<Family> =
+        (0..4).map(|at| Family::create(real.log(&format!("f{at}.log")))).collect();
     let mut written = 0;
     for round in 0..3 {
         for _ in 0..50 {

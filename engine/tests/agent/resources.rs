@@ -34,10 +34,11 @@ fn f02_two_thousand_active_files_and_256_descriptors() {
 }
 
 fn limit_descriptors(agent: &Agent, soft: u64) -> Rlimit {
-    let limit = rustix::process::prlimit(Some(agent.pid()), Resource::Nofile, Rlimit {
-        current: Some(soft),
-        maximum: Some(20_000),
-    });
+    let limit = rustix::process::prlimit(
+        Some(agent.pid()),
+        Resource::Nofile,
+        Rlimit { current: Some(soft), maximum: Some(20_000) },
+    );
     limit.unwrap()
 }
 

@@ -83,7 +83,8 @@ fn rotated_three_times_while_down(site: &Site, pattern: &str) -> Family {
     for generation in (1..=3).rev() {
         family.write(500);
         for number in (1..=3 - generation).rev() {
-            fs::rename(family.beside(&format!("{number}")), family.beside(&format!("{}", number + 1))).unwrap();
+            fs::rename(family.beside(&format!("{number}")), family.beside(&format!("{}", number + 1)))
+                .unwrap();
         }
         family.rotate(&family.beside("1"));
     }

@@ -23,7 +23,13 @@ fn x02_what_is_no_http_is_answered_or_closed() {
     let site = Site::new();
     let agent = site.agent().start();
     agent.await_ready();
-    for noise in [&b"\0\0\0\0"[..], b"GET", b"GET / HTTP/9.9\r\n\r\n", b"POST /metrics HTTP/1.1\r\nContent-Length: -1\r\n\r\n", &[b'A'; 100_000]] {
+    for noise in [
+        &b"\0\0\0\0"[..],
+        b"GET",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"POST /metrics HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        &[b'A'; 100_000],
+    ] {
         let mut stream = TcpStream::connect(agent.address()).unwrap();
         let _ = stream.write_all(noise);
         let _ = stream.shutdown(std::net::Shutdown::Write);

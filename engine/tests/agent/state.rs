@@ -112,13 +112,19 @@ fn s01_what_is_acknowledged_is_not_sent_again_after_a_kill() {
 
 #[test]
 fn s02_killed_at_each_step_of_keeping_the_state() {
-    let steps = [("pwrite64", 12), ("rename,renameat,renameat2", 2), ("fsync,fdatasync", 6), ("ftruncate,fallocate", 2)];
+    let steps = [
+        ("pwrite64", 12),
+        ("rename,renameat,renameat2", 2),
+        ("fsync,fdatasync", 6),
+        ("ftruncate,fallocate", 2),
+    ];
     for (call, times) in steps {
         for time in 1..=times {
             let site = Site::new();
             let mut family = Family::create(site.log("app.log"));
             family.write(300);
-            let agent = site.reading("app.log*").injecting(&format!("{call}:signal=KILL:when={time}")).start();
+            let agent =
+                site.reading("app.log*").injecting(&format!("{call}:signal=KILL:when={time}")).start();
             let mut agent = Some(agent);
             for round in 0..10 {
                 if !agent.as_mut().is_some_and(crate::process::Agent::is_alive) {
@@ -132,7 +138,9 @@ fn s02_killed_at_each_step_of_keeping_the_state() {
                 let alive = agent.as_mut().expect("it was alive");
                 // Until the lines are there and the second's sync is done, or the step is its last.
                 until_true("lines or the end", || {
-                    !alive.is_alive() || (site.topic.count() >= sent && alive.metric_now("logdrive_file_lag_bytes") == Some(0.0))
+                    !alive.is_alive()
+                        || (site.topic.count() >= sent
+                            && alive.metric_now("logdrive_file_lag_bytes") == Some(0.0))
                 });
             }
             drop(agent);
@@ -265,7 +273,8 @@ fn s07_the_disk_of_the_state_is_full_for_a_while() {
     until_true("everything is durable", || {
         let status = agent.status();
         let files = status["files"].as_array().unwrap();
-        files.len() == 601 && files.iter().all(|file| file["positions"]["durable"] == file["positions"]["size"])
+        files.len() == 601
+            && files.iter().all(|file| file["positions"]["durable"] == file["positions"]["size"])
     });
     agent.kill();
     let agent = launch().start();

@@ -138,7 +138,9 @@ impl Topic {
         let consumer = consumer(&self.brokers);
         let timeout = Duration::from_secs(10);
         (0..self.partitions)
-            .map(|partition| consumer.fetch_watermarks(&self.name, partition, timeout).ok().map(|(_, end)| end))
+            .map(|partition| {
+                consumer.fetch_watermarks(&self.name, partition, timeout).ok().map(|(_, end)| end)
+            })
             .collect()
     }
 }
@@ -155,7 +157,10 @@ impl Drop for Topic {
 fn consumer(brokers: &str) -> BaseConsumer {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", brokers).set("group.id", "judge").set("enable.auto.commit", "false");
-    config.set("auto.offset.reset", "error").set("fetch.wait.max.ms", "5").set("fetch.error.backoff.ms", "10");
+    config
+        .set("auto.offset.reset", "error")
+        .set("fetch.wait.max.ms", "5")
+        .set("fetch.error.backoff.ms", "10");
     config.set("reconnect.backoff.ms", "10").set("reconnect.backoff.max.ms", "100");
     config.set("socket.timeout.ms", "5000").set("log_level", "0");
     config.create().unwrap()
@@ -169,8 +174,9 @@ fn take(consumer: &BaseConsumer, shared: &Shared, partitions: i32) {
             Some(Ok(message)) => {
                 let record = Record::of(&message);
                 let expected = &mut next[record.partition as usize];
-                let gap = (record.offset != *expected)
-                    .then(|| format!("offset {} of {} follows {}", record.offset, record.partition, *expected));
+                let gap = (record.offset != *expected).then(|| {
+                    format!("offset {} of {} follows {}", record.offset, record.partition, *expected)
+                });
                 *expected = record.offset + 1;
                 shared.arrived.lock().unwrap().records.push(record);
                 gap
