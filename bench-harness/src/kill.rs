@@ -133,7 +133,7 @@ pub(crate) fn run(args: &KillArgs) -> Result<ExitCode> {
 
     let verdict =
         judge_topic(setup.cluster.brokers(), &topic, &journal, |offset| attribute(&mut kills, offset))?;
-    report.judge("the kills", &verdict, u64::MAX);
+    report.judge("the kills", &verdict, verdict.duplicated);
     judge_bound(&kills, &mut report);
     let figures = Figures {
         rate: args.rate,

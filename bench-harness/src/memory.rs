@@ -83,7 +83,9 @@ pub(crate) fn run(args: &MemoryArgs) -> Result<ExitCode> {
         setup.agent.start(&setup.job(&backlog.file, &backlog.file, &topic, &state), &setup.log("agent"))?;
     let sampler = Sampler::start(agent.pid(), SAMPLE_INTERVAL);
 
-    setup.cluster.wait_for_count(&topic, 1, lines / 2, STUCK_AFTER, |_| agent.expect_healthy())?;
+    let half_way =
+        setup.cluster.wait_for_count(&topic, 1, lines / 2, STUCK_AFTER, |_| agent.expect_healthy())?;
+    ensure!(half_way, "the agent did not deliver half of the file{}", agent.last_words());
     progress(format!("half-way; the broker is away for {:?}", args.away));
     go_away(&setup, args)?;
     agent.expect_healthy()?;

@@ -130,7 +130,7 @@ impl Receiver {
         let records = || self.records.load(Ordering::Relaxed);
         let mut last = (records(), Instant::now());
         while last.0 < count && last.1.elapsed() < patience {
-            interrupt::pause(Duration::from_millis(5))?;
+            interrupt::pause(Duration::from_micros(200))?;
             if records() > last.0 {
                 last = (records(), Instant::now());
             }
@@ -168,13 +168,15 @@ fn receive(
     Ok(Received { recorder, ledger })
 }
 
-/// The check's lines come one each millisecond: for so long before they count, while connections are made.
-const FLOOR_WARM_UP_NS: u64 = SECOND_NS / 2;
-/// And for so long while they do.
-const FLOOR_WINDOW_NS: u64 = SECOND_NS;
+/// Lines of the check that do not count, while connections are made and the broker warms up.
+const FLOOR_WARM_UP_LINES: u64 = 200;
+/// Lines of the check that do.
+const FLOOR_LINES: u64 = 500;
+/// The check's lines come one at a time; if they need longer than this together, the rest is not counted.
+const FLOOR_WINDOW_NS: u64 = 30 * SECOND_NS;
 
-/// What the instrument measures for lines that are produced the moment they are due, singly and without
-/// linger: the way through one producer, the broker and the receiver. No agent can appear faster.
+/// What the instrument measures for lines that are produced the moment they are due, one after the other
+/// and without linger: the way through one producer, the broker and the receiver. No agent can appear faster.
 pub(crate) fn floor(cluster: &Cluster, topic: &str) -> Result<Quantiles> {
     cluster.create_topic(topic, 1)?;
     let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
@@ -183,21 +185,20 @@ pub(crate) fn floor(cluster: &Cluster, topic: &str) -> Result<Quantiles> {
         .set("acks", "all")
         .create()
         .context("cannot create the check's producer")?;
-    let start_ns = unix_now_ns() + FLOOR_WARM_UP_NS;
-    let window = start_ns..start_ns + FLOOR_WINDOW_NS;
-    let receiver = Receiver::start(cluster.brokers(), topic, Recorder::new(window.clone()))?;
+    let start_ns = unix_now_ns();
+    let recorder = Recorder::new(start_ns..start_ns + FLOOR_WINDOW_NS);
+    let receiver = Receiver::start(cluster.brokers(), topic, recorder)?;
     let mut line = Vec::new();
-    let mut sent = 0;
-    while unix_now_ns() < window.end {
-        let stamp = Stamp { run: 0, writer: 0, generation: 0, sequence: sent, intended_ns: unix_now_ns() };
+    for sequence in 0..FLOOR_WARM_UP_LINES + FLOOR_LINES {
+        // A line that was due before the window is not counted.
+        let intended_ns = if sequence < FLOOR_WARM_UP_LINES { 0 } else { unix_now_ns() };
+        let stamp = Stamp { run: 0, writer: 0, generation: 0, sequence, intended_ns };
         line.clear();
         stamp::encode_line(&stamp, &[b'.'; 136], &mut line);
         let record = BaseRecord::<(), _>::to(topic).partition(0).payload(&line);
         producer.send(record).map_err(|(error, _)| error).context("cannot produce the check's lines")?;
-        sent += 1;
-        interrupt::pause(Duration::from_millis(1))?;
+        receiver.await_count(sequence + 1, Duration::from_secs(10))?;
     }
-    receiver.await_count(sent, Duration::from_secs(10))?;
     let received = receiver.finish()?;
     cluster.delete_topic(topic)?;
     Ok(received.recorder.quantiles())

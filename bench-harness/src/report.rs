@@ -178,7 +178,7 @@ impl Report {
              Agent: `{}`{}\n\n{}, {} cores, {memory_gib:.0} GiB, Linux {}, librdkafka {}, commit {commit}, {}\n",
             self.command,
             tables.trim_end(),
-            environment.arguments.join(" "),
+            shell_line(&environment.arguments),
             environment.agent_command,
             environment.agent.as_ref().map(|version| format!(" ({version})")).unwrap_or_default(),
             environment.cpu_model,
@@ -271,6 +271,19 @@ pub(crate) fn thousands(count: u64) -> String {
     text
 }
 
+/// Arguments as one would type them.
+fn shell_line(arguments: &[String]) -> String {
+    let plain = |character: char| character.is_ascii_alphanumeric() || "-_=./:,@%+".contains(character);
+    let quoted: Vec<String> = arguments
+        .iter()
+        .map(|argument| match !argument.is_empty() && argument.chars().all(plain) {
+            true => argument.clone(),
+            false => format!("'{}'", argument.replace('\'', r"'\''")),
+        })
+        .collect();
+    quoted.join(" ")
+}
+
 /// Today, as `2026-01-31`.
 pub(crate) fn date() -> String {
     humantime::format_rfc3339_seconds(SystemTime::now()).to_string().chars().take(10).collect()
@@ -298,6 +311,12 @@ mod tests {
     fn thousands_are_set_apart() {
         let shown: Vec<String> = [0, 7, 999, 1000, 123_456, 2_000_000].map(thousands).into();
         assert_eq!(shown, ["0", "7", "999", "1,000", "123,456", "2,000,000"]);
+    }
+
+    #[test]
+    fn a_command_line_can_be_typed_again() {
+        let arguments = ["kill", "--glob", "*.log*", "--agent-command", "ship 'a' {file}"].map(str::to_owned);
+        assert_eq!(shell_line(&arguments), r"kill --glob '*.log*' --agent-command 'ship '\''a'\'' {file}'");
     }
 
     #[test]

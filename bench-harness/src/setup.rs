@@ -14,6 +14,7 @@ use logdrive_load::journal::Journal;
 
 use crate::agent::{Agent, AgentArgs, Job};
 use crate::broker::Broker;
+use crate::interrupt;
 use crate::judge::judge_topic;
 use crate::kafka::Cluster;
 use crate::load::Generator;
@@ -59,6 +60,8 @@ pub(crate) struct Setup {
 
 impl Setup {
     pub(crate) fn prepare(args: &SetupArgs, command: &'static str) -> Result<Setup> {
+        // Only now: a command that starts nothing may be ended by a signal as usual.
+        interrupt::listen()?;
         // What can be wrong with the command line shows before a broker is started.
         let agent = Agent::choose(&args.agent)?;
         let generator = Generator::find(args.load.as_deref())?;

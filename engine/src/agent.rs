@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use logdrive_core::engine::Engine;
@@ -28,6 +29,9 @@ use crate::watch::Watch;
 
 /// The sink's watchdog and the progress line are looked after this often.
 const TICK_NANOS: u64 = 1_000_000_000;
+
+/// Deliveries do not wake the driver when it wakes up by itself within this time.
+const NAP_MAX: Duration = Duration::from_millis(5);
 
 type AgentDriver<R> = Driver<R, KafkaSink, FsPool, Watch>;
 
@@ -80,7 +84,9 @@ async fn serve<R: Reads>(reads: R, plan: Plan, bell: Bell, reread: Reread) -> Re
     let mut agent = Agent { items: Items::new(host, lost_to_end), plan: None, clock, bell, monitor, reread, tick_at: Nanos(0) };
     agent.apply(&mut driver, plan)?;
     agent.ship(&mut driver, &mut signals).await;
-    agent.stop(driver, &mut signals).await
+    let code = agent.stop(driver, &mut signals).await?;
+    // A read that hangs in the kernel would hold up the end of the ring, perhaps for ever.
+    std::process::exit(code)
 }
 
 /// What lives as long as the process, beside the driver.
@@ -153,12 +159,15 @@ impl Agent {
             return None;
         }
         let wait = self.clock.until(driver.timeout().min(self.tick_at).min(until));
-        tokio::select! {
+        self.bell.nap(wait <= NAP_MAX && !driver.engine.awaits_deliveries());
+        let wish = tokio::select! {
             () = self.bell.wait() => None,
             () = hinted(driver.watch_mut()) => None,
             wish = signals.next() => Some(wish),
             () = tokio::time::sleep(wait) => None,
-        }
+        };
+        self.bell.nap(false);
+        wish
     }
 
     /// Reads the configuration again; an invalid one leaves the old one in force, whole.
@@ -183,7 +192,7 @@ impl Agent {
         mut self,
         mut driver: AgentDriver<R>,
         signals: &mut Signals,
-    ) -> Result<ExitCode> {
+    ) -> Result<i32> {
         let timeout = self.plan.as_ref().map_or_else(Default::default, |plan| plan.shutdown_timeout);
         let deadline = self.clock.now() + timeout;
         info!("stopping: waiting for acknowledgements of what is in flight");
@@ -201,7 +210,7 @@ impl Agent {
         } else {
             warn!("stopped; what is not acknowledged is read again at the next start");
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(0)
     }
 }
 

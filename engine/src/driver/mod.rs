@@ -149,6 +149,11 @@ impl<R: Reads, S: Sink, F: Files, W: Watches> Driver<R, S, F, W> {
             && let Some(request) = self.engine.poll_read(moment.now)
         {
             busy = true;
+            if !self.reads.admits(request.source) {
+                // Its file system has its share of the reads: a mount that hangs must not take all.
+                self.engine.defer_read(request, moment.now);
+                continue;
+            }
             let ReadRequest { source, position, buffer, want } = request;
             self.reads.submit(Read { source, position, buffer, want });
         }

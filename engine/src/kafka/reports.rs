@@ -193,7 +193,7 @@ impl Reporter {
             self.shared.finished.lock().expect("nobody panics with it").append(&mut self.ended);
         }
         // Also without an end: there is room in the queue again.
-        self.shared.bell.ring();
+        self.shared.bell.nudge();
     }
 
     fn tell(&self, news: News) {

@@ -34,6 +34,8 @@ const BUSY_NANOS: u64 = 8_000_000;
 /// Before looking again at an unfinished end, this much time for each of its bytes: a writer that adds
 /// single bytes to a long line must not have it fetched whole each time.
 const UNSETTLED_NANOS_PER_BYTE: u64 = 100;
+/// A read that could not be submitted is tried again after this time.
+const DEFERRED_NANOS: u64 = 5_000_000;
 /// A file that cannot be watched is looked at this often.
 const UNWATCHED_NANOS: u64 = 250_000_000;
 
@@ -75,6 +77,13 @@ impl Engine {
             return Some(ReadRequest { source: id, position, buffer, want });
         }
         None
+    }
+
+    /// A read that cannot be submitted now: the source has its turn again a little later.
+    pub fn defer_read(&mut self, read: ReadRequest, now: Nanos) {
+        self.reads_in_flight -= 1;
+        self.pool.settle(read.buffer, 0, 0);
+        self.rest(read.source, Nanos(now.0 + DEFERRED_NANOS));
     }
 
     /// Whether a source has its share of the budget in flight, or must wait for what is in flight.
@@ -233,7 +242,8 @@ impl Engine {
     fn at_end(&mut self, id: SourceId, now: Nanos) {
         let grace = self.tails.get(id).map(|tail| self.policy(tail.origin.item).unlinked.grace);
         let (Some(tail), Some(grace)) = (self.tails.get_mut(id), grace) else { return };
-        if tail.is_closing(now, grace) && tail.unsettled == 0 {
+        // The descriptor is kept until Kafka has everything: a lost batch is read again through it.
+        if tail.is_closing(now, grace) && tail.unsettled == 0 && tail.ledger.is_settled() {
             self.end(id, Ending::Unlinked, now);
             return;
         }
@@ -250,7 +260,8 @@ impl Engine {
         }
         tail.state = State::Idle;
         tail.idle_since = now;
-        let release_at = tail.release_at(grace);
+        // What is due already waits for deliveries, and they wake it.
+        let release_at = tail.release_at(grace).filter(|&at| at > now);
         for at in [release_at, self.flush_at(id), self.close_at(id)].into_iter().flatten() {
             self.schedule.wake_at(at, id);
         }

@@ -13,6 +13,8 @@ use crate::tail::State;
 
 /// How long an item is left alone whose topic is not to be had.
 const UNAVAILABLE_NANOS: u64 = 100_000_000;
+/// With more lines in flight the next delivery is awaited.
+const NAP_LINES_MAX: u64 = 16 * 1024;
 /// Event lists that are kept for use again.
 const SPARE_EVENTS_MAX: usize = 256;
 
@@ -116,6 +118,16 @@ impl Engine {
         }
     }
 
+    /// Whether something could go on at once if deliveries came in.
+    #[must_use]
+    pub fn awaits_deliveries(&self) -> bool {
+        let in_flight = || self.items.iter().map(|item| item.counts.in_flight.lines).sum::<u64>();
+        self.draining
+            || !self.held.is_empty()
+            || self.schedule.ready_count() > 0
+            || in_flight() > NAP_LINES_MAX
+    }
+
     fn after_delivery(&mut self, id: SourceId, now: Nanos) {
         let Some(tail) = self.tails.get_mut(id) else { return };
         if let Some(mark) = tail.ledger.rewind() {
@@ -125,6 +137,8 @@ impl Engine {
         match tail.state {
             State::Ended => self.finish_if_settled(id, now),
             State::Throttled if !self.is_throttled(tail) => self.make_ready(id),
+            // Unlinked and held open only for this: the next look at the end closes it.
+            State::Idle if tail.unlinked_at.is_some() && tail.ledger.is_settled() => self.make_ready(id),
             _ => {}
         }
     }

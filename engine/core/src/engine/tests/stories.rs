@@ -313,3 +313,17 @@ fn f02_few_descriptors_serve_many_files() {
         "#]],
     );
 }
+
+#[test]
+fn r13_a_deleted_file_is_held_open_until_kafka_has_all_of_it() {
+    check(
+        r#"append a "1\n"; list; wait 30; unlink a; list; wait 20000; lose #1; wait 1000; ack; wait 20000; positions"#,
+        expect![[r#"
+            found /l/a at 0
+            send #1 /l/a[0,2) 1
+            replay /l/a from 0
+            send #2 /l/a[0,2) 1
+            over /l/a Unlinked lost 0
+        "#]],
+    );
+}
