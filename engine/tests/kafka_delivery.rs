@@ -1,5 +1,7 @@
 //! What arrives at the mock cluster: everything, once, in order, in the right shape.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 mod kafka_support;
 
 use std::collections::BTreeMap;

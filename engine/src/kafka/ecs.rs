@@ -2,7 +2,7 @@
 //! into one recycled buffer.
 //!
 //! Not a JSON library: it writes one shape. A line without a character that JSON must escape, which is
-//! nearly every line, is found by one vectorised pass and copied whole. Field names are dotted and
+//! nearly every line, is copied whole after two fast passes over it. Field names are dotted and
 //! flat, as in Elastic's own loggers.
 
 use std::io::Write;
@@ -11,8 +11,7 @@ use std::time::{Duration, SystemTime};
 use logdrive_core::batch::{Batch, Event};
 
 /// The names that a document has of its own accord.
-const OWN: [&str; 6] =
-    ["@timestamp", "message", "host.name", "log.file.path", "log.offset", "event.dataset"];
+const OWN: [&str; 6] = ["@timestamp", "message", "host.name", "log.file.path", "log.offset", "event.dataset"];
 
 /// The documents of a batch.
 #[derive(Debug, Default)]
@@ -80,29 +79,34 @@ const READ_AT_MS_MAX: i64 = 253_402_300_799_999;
 
 /// Appends `text` as the inside of a JSON string; whether it was UTF-8.
 fn escape(text: &[u8], out: &mut Vec<u8>) -> bool {
-    // Without an early exit this pass is vectorised: most lines are plain.
-    let special = text.iter().fold(false, |any, byte| any | must_escape(*byte));
-    let mut valid = true;
+    if std::str::from_utf8(text).is_ok() {
+        escape_valid(text, out);
+        return true;
+    }
     for piece in text.utf8_chunks() {
-        if special {
-            escape_valid(piece.valid().as_bytes(), out);
-        } else {
-            out.extend_from_slice(piece.valid().as_bytes());
-        }
+        escape_valid(piece.valid().as_bytes(), out);
         if !piece.invalid().is_empty() {
-            valid = false;
             out.extend_from_slice("\u{fffd}".as_bytes());
         }
     }
-    valid
+    false
 }
 
 fn must_escape(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
+/// Where the first byte is that JSON must escape. Blocks are looked through without an early exit,
+/// so that the compiler makes vector instructions of it: most blocks hold none.
+fn first_special(text: &[u8]) -> Option<usize> {
+    const BLOCK_BYTES: usize = 32;
+    let special = |block: &[u8]| block.iter().fold(false, |any, byte| any | must_escape(*byte));
+    let start = text.chunks(BLOCK_BYTES).position(special)? * BLOCK_BYTES;
+    text[start..].iter().position(|byte| must_escape(*byte)).map(|at| start + at)
+}
+
 fn escape_valid(mut text: &[u8], out: &mut Vec<u8>) {
-    while let Some(at) = text.iter().position(|byte| must_escape(*byte)) {
+    while let Some(at) = first_special(text) {
         out.extend_from_slice(&text[..at]);
         let short = match text[at] {
             b'\t' => b't',
@@ -125,5 +129,107 @@ fn escape_valid(mut text: &[u8], out: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
-#[path = "ecs_tests.rs"]
-mod tests;
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use logdrive_core::batch::BatchId;
+    use logdrive_core::position::{Position, Span};
+    use logdrive_core::source::{GenerationId, ItemId, Origin, SourceId};
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    /// A batch of these lines from position 1000 on.
+    fn batch(lines: &[&[u8]]) -> Batch {
+        let mut bytes = Vec::new();
+        let mut events = Vec::new();
+        for line in lines {
+            events.push(Event { start: bytes.len() as u32, len: line.len() as u32 });
+            bytes.extend_from_slice(line);
+            bytes.push(b'\n');
+        }
+        let origin = Origin { item: ItemId(0), generation: GenerationId(1), path: "/l/a".into(), family: 1 };
+        Batch {
+            id: BatchId(1),
+            source: SourceId { index: 0, epoch: 0 },
+            origin: Arc::new(origin),
+            span: Span::of(Position(1000), bytes.len()),
+            lines: events.len() as u32,
+            bytes: Bytes::from(bytes),
+            events,
+            read_at_ms: 1_767_323_045_678,
+        }
+    }
+
+    fn rendered(lines: &[&[u8]], rest: &[u8]) -> (Vec<Value>, u64) {
+        let mut out = Documents::default();
+        let invalid = render(&batch(lines), rest, &mut out);
+        let parsed = out.events.iter().map(|event| {
+            let document = &out.bytes[event.start as usize..(event.start + event.len) as usize];
+            serde_json::from_slice(document).expect("a document is JSON")
+        });
+        (parsed.collect(), invalid)
+    }
+
+    #[test]
+    fn a_document_has_all_its_fields() {
+        let fields = [("service.name".to_owned(), "shop \"1\"".to_owned())];
+        let (documents, invalid) =
+            rendered(&[b"one", b"", b"two"], &rest("h\t1", "/l/ä.log", "web", &fields));
+        assert_eq!(invalid, 0);
+        let expected = |message: &str, offset: u64| {
+            serde_json::json!({
+                "@timestamp": "2026-01-02T03:04:05.678Z", "message": message, "host.name": "h\t1",
+                "log.file.path": "/l/ä.log", "event.dataset": "web", "service.name": "shop \"1\"",
+                "log.offset": offset,
+            })
+        };
+        assert_eq!(documents, [expected("one", 1000), expected("", 1004), expected("two", 1005)]);
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_replaced_and_counted() {
+        let (documents, invalid) =
+            rendered(&[b"a\xffb\"", "ü".as_bytes(), b"\xe2\x82"], &rest("h", "p", "i", &[]));
+        assert_eq!(invalid, 2);
+        let messages: Vec<&str> = documents.iter().map(|d| d["message"].as_str().unwrap()).collect();
+        assert_eq!(messages, ["a\u{fffd}b\"", "ü", "\u{fffd}"]);
+    }
+
+    #[test]
+    fn times_outside_the_calendar_are_clamped() {
+        for (read_at_ms, year) in [(-1, "1970"), (i64::MAX, "9999")] {
+            let mut batch = batch(&[b"x"]);
+            batch.read_at_ms = read_at_ms;
+            let mut out = Documents::default();
+            render(&batch, &rest("h", "p", "i", &[]), &mut out);
+            let document: Value = serde_json::from_slice(&out.bytes).unwrap();
+            assert!(document["@timestamp"].as_str().unwrap().starts_with(year));
+        }
+    }
+
+    #[test]
+    fn fields_that_would_be_there_twice_are_found() {
+        let field = |name: &str| (name.to_owned(), String::new());
+        assert_eq!(reserved(&[field("a"), field("b")]), None);
+        assert_eq!(reserved(&[field("a"), field("message")]), Some("message"));
+        assert_eq!(reserved(&[field("a"), field("b"), field("a")]), Some("a"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_become_json_that_says_the_same(lines in prop::collection::vec(
+            prop_oneof![prop::collection::vec(any::<u8>(), 0..60), "\\PC{0,40}".prop_map(String::into_bytes)], 1..6,
+        )) {
+            let slices: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
+            let (documents, invalid) = rendered(&slices, &rest("h", "p", "i", &[]));
+            let bad = lines.iter().filter(|line| std::str::from_utf8(line).is_err()).count() as u64;
+            prop_assert_eq!(invalid, bad);
+            for (document, line) in documents.iter().zip(&lines) {
+                prop_assert_eq!(document["message"].as_str().unwrap(), String::from_utf8_lossy(line));
+            }
+        }
+    }
+}

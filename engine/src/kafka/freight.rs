@@ -37,13 +37,13 @@ impl Freight {
 pub(super) struct Hold {
     slots: Vec<Option<Freight>>,
     free: Vec<u32>,
-    /// Memory of documents that is not in use.
+    /// Memory of documents that is not in use, the last used last.
     documents: Vec<Documents>,
+    documents_bytes: usize,
 }
 
-/// How many documents' memory is kept for the next batches, and how large each may be.
-const DOCUMENTS_KEPT: usize = 16;
-const DOCUMENTS_KEPT_BYTES: usize = 4 << 20;
+/// How much memory of documents is kept for the next batches, in bytes.
+const DOCUMENTS_BYTES_MAX: usize = 16 << 20;
 
 impl Hold {
     /// A slot that is not in use; `None` when all are.
@@ -70,9 +70,9 @@ impl Hold {
         let mut freight = self.slots[slot as usize].take().expect("a finished slot is loaded");
         self.free.push(slot);
         if let Some(documents) = freight.documents.take()
-            && self.documents.len() < DOCUMENTS_KEPT
-            && documents.bytes.capacity() <= DOCUMENTS_KEPT_BYTES
+            && self.documents_bytes + documents.bytes.capacity() <= DOCUMENTS_BYTES_MAX
         {
+            self.documents_bytes += documents.bytes.capacity();
             self.documents.push(documents);
         }
         freight
@@ -84,7 +84,9 @@ impl Hold {
 
     /// Memory for documents, from the last batch if possible.
     pub(super) fn documents(&mut self) -> Documents {
-        self.documents.pop().unwrap_or_default()
+        let documents = self.documents.pop().unwrap_or_default();
+        self.documents_bytes -= documents.bytes.capacity();
+        documents
     }
 
     /// All that is on its way through an instance and not finished.

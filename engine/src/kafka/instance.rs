@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::time::Duration;
 
 use logdrive_core::position::Nanos;
 
 use super::freight::Freight;
 use super::native::{Client, HeaderSet, Message, Topic, code};
-use super::reports::{self, Dismissal, News, Shared};
+use super::reports::{self, News, Shared, Threads};
 use super::slots::{Slots, refuses_for_good};
 
 /// Records in one call to librdkafka. Larger calls save nothing, and their array would not fit into
@@ -51,12 +52,17 @@ pub(super) struct Instance {
     pub(super) index: usize,
     state: State,
     pub(super) remainder: Option<Remainder>,
-    /// A question about topics is under way.
-    pub(super) asking: bool,
-    /// When a broker last answered one.
-    pub(super) answered_at: Nanos,
-    /// When a question last ended without an answer, or the instance began.
-    pub(super) unreachable_at: Nanos,
+    /// Since when a question about topics is under way.
+    asked_at: Option<Nanos>,
+    answers: Answers,
+}
+
+/// How well the brokers answer questions: the measure of whether waiting for them makes sense.
+#[derive(Copy, Clone, Debug, Default)]
+struct Answers {
+    /// Since when every question was answered, and soon.
+    prompt_since: Option<Nanos>,
+    last_at: Nanos,
 }
 
 enum State {
@@ -71,20 +77,12 @@ struct Running {
     /// By the sink's number of the topic.
     topics: Vec<Option<Topic>>,
     client: Arc<Client>,
-    reporter: Dismissal,
+    threads: Threads,
 }
 
 impl Instance {
     pub(super) fn new(index: usize) -> Instance {
-        let never = Nanos::default();
-        Instance {
-            index,
-            state: State::Absent,
-            remainder: None,
-            asking: false,
-            answered_at: never,
-            unreachable_at: never,
-        }
+        Instance { index, state: State::Absent, remainder: None, asked_at: None, answers: Answers::default() }
     }
 
     /// Creates the producer and its thread.
@@ -93,14 +91,13 @@ impl Instance {
         properties: &BTreeMap<String, String>,
         shared: &Arc<Shared>,
         news: &Sender<(usize, News)>,
-        now: Nanos,
     ) -> Result<(), String> {
         let client = Client::new(properties)?;
-        let reporter = reports::start(self.index, Arc::clone(&client), Arc::clone(shared), news.clone())
+        let threads = reports::start(self.index, &client, shared, news)
             .map_err(|error| format!("cannot start a thread: {error}"))?;
-        self.state = State::Running(Running { topics: Vec::new(), client, reporter });
-        self.asking = false;
-        self.unreachable_at = now;
+        self.state = State::Running(Running { topics: Vec::new(), client, threads });
+        self.asked_at = None;
+        self.answers = Answers::default();
         Ok(())
     }
 
@@ -125,7 +122,7 @@ impl Instance {
             && let State::Running(running) = std::mem::replace(&mut self.state, State::Retiring)
         {
             drop(running.topics);
-            running.reporter.dismiss(running.client);
+            running.threads.dismiss(running.client);
             self.remainder = None;
         }
     }
@@ -133,6 +130,36 @@ impl Instance {
     /// The producer is gone.
     pub(super) fn retired(&mut self) {
         self.state = State::Absent;
+    }
+
+    /// Asks about all topics, unless a question is under way.
+    pub(super) fn ask(&mut self, now: Nanos) {
+        if let State::Running(running) = &self.state
+            && self.asked_at.is_none()
+        {
+            running.threads.ask();
+            self.asked_at = Some(now);
+        }
+    }
+
+    /// The question was answered, or not. An answer that takes longer than `slow` begins anew: the
+    /// brokers may have been away until now.
+    pub(super) fn answered(&mut self, answer: bool, slow: Duration, now: Nanos) {
+        let asked_at = self.asked_at.take().unwrap_or(now);
+        self.answers.prompt_since = match self.answers.prompt_since {
+            _ if !answer => None,
+            Some(since) if now.since(asked_at) <= slow => Some(since),
+            _ => Some(now),
+        };
+        self.answers.last_at = now;
+    }
+
+    /// How long something that waits since then could have gone on, as far as the brokers go; `None`
+    /// if they were not asked lately or do not answer.
+    pub(super) fn could_have_gone_on(&self, since: Nanos, now: Nanos) -> Option<Duration> {
+        let since = self.answers.prompt_since?.max(since);
+        let could = now.since(since);
+        (self.answers.last_at >= since + could / 2).then_some(could)
     }
 
     /// Makes a topic known to the producer.
@@ -241,8 +268,7 @@ fn produce_singly(
         ]);
         let message = Message::new(value, key, freight.ticket.pack());
         // SAFETY: as in `produce_calls`.
-        let code =
-            unsafe { topic.produce_with(freight.partition, &message, freight.batch.read_at_ms, &set) };
+        let code = unsafe { topic.produce_with(freight.partition, &message, freight.batch.read_at_ms, &set) };
         if !book(code, freight, slots, handed) {
             return;
         }

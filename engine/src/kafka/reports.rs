@@ -1,13 +1,14 @@
-//! The thread behind each producer instance: receives its events, counts delivery reports, and in the
-//! end takes the instance down.
+//! The threads behind each producer instance: one receives its events, counts delivery reports, and in
+//! the end takes the instance down; another asks about topics.
 //!
 //! It knows slots and codes, never batches. Nothing is allocated for a report: finished slots go into
 //! a vector that the sink swaps empty, and the bell rings once for an event. The order of things at
 //! the end is what keeps memory safe: purge, drain, destroy, and only then say that it is over.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
@@ -21,9 +22,16 @@ use crate::bell::Bell;
 #[derive(Debug)]
 pub(super) enum News {
     Described(Described),
-    Created { topic: String, code: i32, text: String },
+    Created {
+        topic: String,
+        code: i32,
+        text: String,
+    },
     /// The instance is of no use any more.
-    Fatal { code: i32, text: String },
+    Fatal {
+        code: i32,
+        text: String,
+    },
     RoundTrips(Vec<RoundTrip>),
     /// The instance and all its threads are gone.
     Retired,
@@ -65,39 +73,58 @@ impl Quota {
     }
 }
 
-/// Ends a reporter: whoever dismisses it gives back the last other reference to the client.
-#[derive(Clone, Default)]
-pub(super) struct Dismissal(Arc<Mutex<Option<Arc<Client>>>>);
+/// The sink's end of an instance's threads.
+pub(super) struct Threads {
+    questions: Sender<()>,
+    returned: Returned,
+}
 
-impl Dismissal {
-    /// Tells the reporter to take its instance down.
-    pub(super) fn dismiss(&self, client: Arc<Client>) {
-        let mut returned = self.0.lock().expect("nobody panics with it");
+/// Where the sink gives its reference to the client back.
+type Returned = Arc<Mutex<Option<Arc<Client>>>>;
+
+/// How long a question may wait for a broker.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Starts the threads of an instance: one for its events, one for questions, which block.
+pub(super) fn start(
+    instance: usize,
+    client: &Arc<Client>,
+    shared: &Arc<Shared>,
+    news: &Sender<(usize, News)>,
+) -> std::io::Result<Threads> {
+    let thread = |what: &str| std::thread::Builder::new().name(format!("kafka-{what}-{instance}"));
+    let (questions, asked) = channel();
+    let asker = {
+        let (client, news, bell) = (Arc::clone(client), news.clone(), shared.bell.clone());
+        thread("topics").spawn(move || {
+            for () in asked {
+                let _ = news.send((instance, News::Described(client.describe(ANSWER_TIMEOUT))));
+                bell.ring();
+            }
+        })?
+    };
+    let returned = Returned::default();
+    let reporter = Reporter { instance, shared: Arc::clone(shared), news: news.clone(), ended: Vec::new() };
+    {
+        let (client, returned) = (Arc::clone(client), Arc::clone(&returned));
+        thread("reports").spawn(move || reporter.run(client, &returned, asker))?;
+    }
+    Ok(Threads { questions, returned })
+}
+
+impl Threads {
+    /// Asks about all topics; the answer comes as news.
+    pub(super) fn ask(&self) {
+        self.questions.send(()).expect("the thread ends only when this end is gone");
+    }
+
+    /// Tells the reporter to take the instance down. The caller holds no other reference to the client.
+    pub(super) fn dismiss(self, client: Arc<Client>) {
+        let mut returned = self.returned.lock().expect("nobody panics with it");
         // Under the lock: woken, the reporter waits here until the reference is there.
         client.wake();
         *returned = Some(client);
     }
-
-    /// Whether that was said; lets go of the reference.
-    fn came(&self) -> bool {
-        self.0.lock().expect("nobody panics with it").take().is_some()
-    }
-}
-
-/// Starts the thread of an instance. It ends when it is dismissed, and then takes the instance down.
-pub(super) fn start(
-    instance: usize,
-    client: Arc<Client>,
-    shared: Arc<Shared>,
-    news: Sender<(usize, News)>,
-) -> std::io::Result<Dismissal> {
-    let reporter = Reporter { instance, shared, news, ended: Vec::new() };
-    let dismissal = Dismissal::default();
-    let ours = dismissal.clone();
-    std::thread::Builder::new()
-        .name(format!("kafka-reports-{instance}"))
-        .spawn(move || reporter.run(client, &ours))?;
-    Ok(dismissal)
 }
 
 struct Reporter {
@@ -113,8 +140,8 @@ const DRAIN_WAIT: Duration = Duration::from_millis(50);
 const DRAIN_WAITS_MAX: u32 = 20;
 
 impl Reporter {
-    fn run(mut self, client: Arc<Client>, dismissal: &Dismissal) {
-        while !dismissal.came() {
+    fn run(mut self, client: Arc<Client>, returned: &Returned, asker: JoinHandle<()>) {
+        while returned.lock().expect("nobody panics with it").take().is_none() {
             if let Some(event) = client.poll(None) {
                 self.take(event);
                 self.publish();
@@ -133,8 +160,8 @@ impl Reporter {
         }
         // What ended since the purge is found by the sink when it sweeps: not before the client is gone.
         self.ended.clear();
-        let client = Arc::into_inner(client).expect("the sink gave its references back before");
-        drop(client);
+        asker.join().expect("the asker does not panic");
+        drop(Arc::into_inner(client).expect("the sink and the asker gave their references back"));
         self.tell(News::Retired);
     }
 
@@ -149,7 +176,6 @@ impl Reporter {
                     self.tell(News::RoundTrips(found));
                 }
             }
-            Kind::Described(described) => self.tell(News::Described(described)),
             Kind::Created { topic, code, text } => self.tell(News::Created { topic, code, text }),
             Kind::Other => {}
         }

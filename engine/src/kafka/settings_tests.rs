@@ -130,7 +130,8 @@ fn the_largest_message_always_fits_into_the_queue() {
     let mut settings = KafkaSettings::new("b:1");
     settings.message_bytes_max = 10_000_000;
     let budget = InFlightBudget { messages_max: 10, bytes_max: 1 };
-    let kilobytes: usize = settings.properties(budget).unwrap().pairs["queue.buffering.max.kbytes"].parse().unwrap();
+    let kilobytes: usize =
+        settings.properties(budget).unwrap().pairs["queue.buffering.max.kbytes"].parse().unwrap();
     assert!(kilobytes * 1024 >= 10_000_000);
 }
 

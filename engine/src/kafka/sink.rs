@@ -28,6 +28,9 @@ use crate::bell::Bell;
 /// Lines of librdkafka's in the log for each [`QUOTA_TICKS`] ticks.
 pub(super) const QUOTA_LINES: u32 = 20;
 
+/// Room that the queues of finished batches begin with; more is allocated once, when it is needed.
+const QUEUE_SLOTS: usize = 1024;
+
 /// Why there is no sink.
 #[derive(Debug, thiserror::Error)]
 pub enum KafkaError {
@@ -89,7 +92,7 @@ impl KafkaSink {
         }
         let shared = Arc::new(Shared {
             slots: Slots::new(),
-            finished: Mutex::default(),
+            finished: Mutex::new(Vec::with_capacity(QUEUE_SLOTS)),
             bell,
             quota: Quota::new(QUOTA_LINES),
             last_error: Mutex::default(),
@@ -110,8 +113,8 @@ impl KafkaSink {
             lanes: Lanes::default(),
             hold: Hold::default(),
             desk: Desk::default(),
-            done: VecDeque::new(),
-            arriving: Vec::new(),
+            done: VecDeque::with_capacity(QUEUE_SLOTS),
+            arriving: Vec::with_capacity(QUEUE_SLOTS),
             messages: 0,
             counters: SinkCounters::default(),
             now: Nanos::default(),
@@ -120,7 +123,7 @@ impl KafkaSink {
         };
         for instance in &mut sink.instances {
             instance
-                .start(&sink.properties.pairs, &sink.shared, &sink.news_to, sink.now)
+                .start(&sink.properties.pairs, &sink.shared, &sink.news_to)
                 .map_err(KafkaError::Producer)?;
         }
         Ok(sink)
@@ -180,10 +183,7 @@ impl KafkaSink {
 
     /// Moves finished slots over, without allocating.
     pub(super) fn collect(&mut self) {
-        std::mem::swap(
-            &mut *self.shared.finished.lock().expect("nobody panics with it"),
-            &mut self.arriving,
-        );
+        std::mem::swap(&mut *self.shared.finished.lock().expect("nobody panics with it"), &mut self.arriving);
         for slot in self.arriving.drain(..) {
             self.hold.at(slot).finished = true;
             self.done.push_back(slot);
@@ -193,7 +193,9 @@ impl KafkaSink {
     /// Hands over the rest of batches that a full queue took in part.
     fn go_on(&mut self) {
         for instance in 0..self.instances.len() {
-            let Some(Remainder { slot, cursor }) = self.instances[instance].remainder.take() else { continue };
+            let Some(Remainder { slot, cursor }) = self.instances[instance].remainder.take() else {
+                continue;
+            };
             let handed = self.hand_over(slot, cursor);
             self.after(slot, handed);
         }

@@ -8,24 +8,22 @@
 //!
 //! [`KafkaSettings::stall_timeout`]: super::KafkaSettings::stall_timeout
 
-use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
 use logdrive_core::position::Nanos;
 use tracing::{error, info, warn};
 
+use super::freight::Freight;
 use super::native::{Described, code, name_of};
 use super::reports::News;
 use super::sink::{KafkaSink, QUOTA_LINES};
 
 /// Ticks between two refills of the log quota.
 const QUOTA_TICKS: u64 = 10;
-/// How long a question may wait for a broker.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long creating a topic may take.
-const CREATE_TIMEOUT: Duration = Duration::from_secs(30);
+const CREATE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the end may take when nobody said.
-const DROP_TIMEOUT: Duration = Duration::from_secs(10);
+const DROP_TIMEOUT: Duration = Duration::from_secs(15);
 
 impl KafkaSink {
     /// To be called about once a second: time passes only here.
@@ -48,21 +46,11 @@ impl KafkaSink {
         }
     }
 
-    /// Asks about the topics that are due, one question at a time for each instance.
+    /// Asks about all topics if one is due, one question at a time for each instance.
     pub(super) fn ask(&mut self) {
         for instance in &mut self.instances {
-            if instance.asking {
-                continue;
-            }
-            let Some(client) = instance.client() else { continue };
-            let due = self.topics.iter_mut().filter_map(|topic| {
-                let due = topic.due(instance.index, self.now);
-                due.then_some(&*topic)
-            });
-            let names: Vec<&CStr> = due.map(|topic| topic.name.as_c_str()).collect();
-            if !names.is_empty() {
-                client.describe(&names, ANSWER_TIMEOUT);
-                instance.asking = true;
+            if self.topics.iter().any(|topic| topic.is_due(instance.index, self.now)) {
+                instance.ask(self.now);
             }
         }
     }
@@ -71,7 +59,7 @@ impl KafkaSink {
     pub(super) fn hear(&mut self, instance: usize, news: News) {
         match news {
             News::Described(described) => self.described(instance, described),
-            News::Created { topic, code, text } => self.created(instance, &topic, code, &text),
+            News::Created { topic, code, text } => self.created(&topic, code, &text),
             News::Fatal { code, text } => {
                 warn!(instance, code, text, "kafka producer is rebuilt after a fatal error");
                 self.rebuild(instance);
@@ -82,11 +70,11 @@ impl KafkaSink {
     }
 
     fn described(&mut self, instance: usize, described: Described) {
-        self.instances[instance].asking = false;
+        let slow = self.settings.stall_timeout / 4;
+        self.instances[instance].answered(described.is_ok(), slow, self.now);
         let all = match described {
             Ok(all) => all,
             Err((reason, text)) => {
-                self.instances[instance].unreachable_at = self.now;
                 if self.shared.quota.take() {
                     let reason = name_of(reason);
                     warn!(reason, text, brokers = self.settings.brokers, "no broker answers; lines wait");
@@ -94,10 +82,10 @@ impl KafkaSink {
                 return;
             }
         };
-        self.instances[instance].answered_at = self.now;
         let create = self.settings.create_topics;
         for seen in all {
-            let Some(topic) = self.topics.iter_mut().find(|t| t.name.to_bytes() == seen.name.as_bytes()) else {
+            let Some(topic) = self.topics.iter_mut().find(|t| t.name.to_bytes() == seen.name.as_bytes())
+            else {
                 continue;
             };
             let missing = topic.seen(instance, &seen, create.is_some(), self.now);
@@ -112,7 +100,7 @@ impl KafkaSink {
         self.shared.bell.ring();
     }
 
-    fn created(&mut self, instance: usize, name: &str, reason: i32, text: &str) {
+    fn created(&mut self, name: &str, reason: i32, text: &str) {
         let instances = self.instances.len();
         for topic in self.topics.iter_mut().filter(|topic| topic.creating) {
             // An answer without a name is the failure of the whole request.
@@ -134,40 +122,33 @@ impl KafkaSink {
             }
             (0..instances).for_each(|other| topic.ask_soon(other, self.now));
         }
-        self.instances[instance].answered_at = self.now;
         self.ask();
     }
 
     /// Looks for partitions that make no progress, asks whether a broker answers, and rebuilds.
     fn watch(&mut self) {
         let timeout = self.settings.stall_timeout;
-        for index in 0..self.instances.len() {
+        let producers = self.instances.len();
+        for index in 0..producers {
             let instance = &self.instances[index];
-            if instance.client().is_none() {
-                continue;
-            }
-            let (answered_at, unreachable_at) = (instance.answered_at, instance.unreachable_at);
             let mut stalled = None;
             for topic in &mut self.topics {
-                let waits = |(partition, since, led): &(i32, Nanos, bool)| {
-                    // Only time in which a broker could have answered counts.
-                    let since = unreachable_at.max(*since);
-                    let ours = *partition as usize % self.instances.len() == index;
-                    let over = since + timeout <= self.now;
-                    (ours && *led).then_some((*partition, since, over && answered_at > since))
-                };
-                let waiting: Vec<_> =
-                    topic.waiting(self.now - timeout / 2).collect::<Vec<_>>().iter().filter_map(waits).collect();
-                if !waiting.is_empty() {
+                let waiting = topic.waiting(self.now - timeout / 2);
+                let ours = waiting.filter(|(partition, ..)| *partition as usize % producers == index);
+                let (mut any, mut over) = (false, None);
+                for (partition, since, has_leader) in ours {
+                    any = true;
+                    let waited = instance.could_have_gone_on(since, self.now);
+                    over = over
+                        .or(waited.filter(|waited| has_leader && *waited >= timeout).map(|w| (partition, w)));
+                }
+                if any {
                     topic.ask_soon(index, self.now);
                 }
-                if let Some((partition, since, _)) = waiting.into_iter().find(|(_, _, stalled)| *stalled) {
-                    stalled = Some((topic.name.clone(), partition, self.now.since(since)));
-                }
+                stalled = stalled.or(over.map(|over| (topic.status().name, over)));
             }
-            if let Some((topic, partition, waited)) = stalled {
-                let topic = topic.to_string_lossy();
-                error!(%topic, partition, ?waited, "no progress although brokers answer; producer is rebuilt");
+            if let Some((topic, (partition, waited))) = stalled {
+                error!(topic, partition, ?waited, "no progress although brokers answer; producer is rebuilt");
                 self.rebuild(index);
             }
         }
@@ -185,7 +166,9 @@ impl KafkaSink {
     fn retired(&mut self, instance: usize) {
         self.collect();
         self.instances[instance].retired();
-        for freight in self.hold.unfinished(instance) {
+        let mut unfinished: Vec<&mut Freight> = self.hold.unfinished(instance).collect();
+        unfinished.sort_unstable_by_key(|freight| freight.batch.id);
+        for freight in unfinished {
             freight.finished = true;
             self.done.push_back(freight.ticket.slot);
         }
@@ -201,7 +184,7 @@ impl KafkaSink {
         }
         for instance in self.instances.iter_mut().filter(|instance| instance.is_absent()) {
             let started =
-                instance.start(&self.properties.pairs, &self.shared, &self.news_to, self.now).and_then(|()| {
+                instance.start(&self.properties.pairs, &self.shared, &self.news_to).and_then(|()| {
                     self.topics.iter_mut().enumerate().try_for_each(|(at, topic)| {
                         topic.forget(instance.index, self.now);
                         instance.open(at, &topic.name)
@@ -215,11 +198,11 @@ impl KafkaSink {
         }
     }
 
-    /// Ends: delivers what it can within three quarters of `grace`, gives up the rest, and takes the
-    /// producers down. Takes nothing any more; what was on its way is there for `poll_delivery`.
+    /// Ends: delivers what it can within half of `grace`, gives up the rest, and takes the producers
+    /// down. Takes nothing any more; what was on its way is there for `poll_delivery`.
     /// True if everything was delivered.
     pub fn shutdown(&mut self, grace: Duration) -> bool {
-        self.close(grace / 4 * 3, (grace / 4).max(Duration::from_millis(250)))
+        self.close(grace / 2, grace / 2)
     }
 
     fn close(&mut self, flush: Duration, retire: Duration) -> bool {
@@ -253,7 +236,7 @@ impl KafkaSink {
             let clients = self.instances.iter().filter_map(|instance| instance.client());
             // In slices, because the rest of a batch may wait for room.
             let slice = left.min(Duration::from_millis(100));
-            let empty = clients.map(|client| client.flush(slice)).fold(true, |all, one| all && one);
+            let empty = clients.filter(|client| !client.flush(slice)).count() == 0;
             let whole = self.instances.iter().all(|instance| instance.remainder.is_none());
             if (empty && whole) || left.is_zero() {
                 return empty && whole;

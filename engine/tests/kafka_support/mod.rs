@@ -2,6 +2,7 @@
 //!
 //! Nothing sleeps: waiting is always for the bell, and virtual time passes only when it does not ring.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -65,6 +66,8 @@ pub struct Bed {
 
 impl Bed {
     pub fn new(settings: KafkaSettings, budget: InFlightBudget) -> Bed {
+        // What the sink says is shown with a test that fails.
+        let _ = tracing_subscriber::fmt().with_test_writer().with_max_level(tracing::Level::DEBUG).try_init();
         let bell = Bell::default();
         let sink = KafkaSink::new(settings, budget, "testhost", bell.clone()).expect("the settings are good");
         Bed {

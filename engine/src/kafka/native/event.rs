@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 
 use rdkafka_sys as sys;
 
-use super::admin::{self, Described};
+use super::admin;
 use super::produce::Message;
 use super::text_of;
 
@@ -35,8 +35,6 @@ pub(in crate::kafka) enum Kind {
     },
     /// Statistics as JSON.
     Statistics(String),
-    /// The answer to `Client::describe`.
-    Described(Described),
     /// The answer to `Client::create_topic`; code 0 when it was created.
     Created {
         topic: String,
@@ -63,7 +61,6 @@ impl Event {
                 // SAFETY: as above; the text lives as long as the event and is copied.
                 Kind::Statistics(text_of(unsafe { sys::rd_kafka_event_stats(event) }))
             }
-            sys::RD_KAFKA_EVENT_DESCRIBETOPICS_RESULT => Kind::Described(admin::described(self)),
             sys::RD_KAFKA_EVENT_CREATETOPICS_RESULT => admin::created(self),
             _ => Kind::Other,
         }

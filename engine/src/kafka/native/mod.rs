@@ -109,20 +109,6 @@ impl Client {
         let len = unsafe { sys::rd_kafka_outq_len(self.rk.as_ptr()) };
         usize::try_from(len).unwrap_or(0)
     }
-
-    /// Puts the instance into the state of a fatal error, as a broker's answer could.
-    #[cfg(test)]
-    pub(super) fn break_for_test(&self) {
-        let reason = c"broken by a test";
-        // SAFETY: `rk` and `reason` are valid.
-        unsafe {
-            sys::rd_kafka_test_fatal_error(
-                self.rk.as_ptr(),
-                sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,
-                reason.as_ptr(),
-            )
-        };
-    }
 }
 
 impl Drop for Client {
