@@ -80,11 +80,6 @@ impl Topic {
         Topic { name: name.into(), brokers: brokers.into(), partitions, shared, thread: Some(thread) }
     }
 
-    /// Its name.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
     /// Waits until what has arrived satisfies.
     pub(crate) fn await_that(&self, what: &str, mut enough: impl FnMut(&[Record]) -> bool) {
         let deadline = Instant::now() + PATIENCE;
