@@ -308,16 +308,20 @@ impl Engine {
         }
     }
 
-    /// A source has been read to its end: its successor may follow, if it waited for this look.
+    /// A source has been read to its end: its successor may follow, if it waited for this look. If it
+    /// waits for the next one, because it appeared while this one was under way, then that is taken now.
     pub(super) fn release_successor(&mut self, id: SourceId) {
         let Some(tail) = self.tails.get(id) else { return };
         let (looks, failed, next) = (tail.looks, tail.failures > 0, tail.successor);
+        let idle = matches!(tail.state, State::Idle);
         let Some(next) = next else { return };
         let Some(successor) = self.tails.get_mut(next) else { return };
         let State::Blocked { look } = successor.state else { return };
         if failed || looks.wrapping_sub(look) as i32 > 0 {
             successor.predecessor = None;
             self.make_ready(next);
+        } else if idle {
+            self.make_ready(id);
         }
     }
 }

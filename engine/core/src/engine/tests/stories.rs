@@ -44,6 +44,26 @@ fn c09_a_line_written_in_pieces_is_sent_once_it_is_whole() {
 }
 
 #[test]
+fn r01_a_successor_that_appears_during_its_predecessors_last_look_is_read() {
+    check(
+        r#"slow; append a "1\n"; list; finish; wait 30; finish; wait 30; finish; append a "2\n"; finish;
+           rename a a.1; append a "3\n"; list; positions; finish; finish; finish; positions"#,
+        expect![[r#"
+            found /l/a at 0
+            send #1 /l/a[0,2) 1
+            send #2 /l/a[2,4) 2
+            renamed /l/a /l/a.1
+            /l/a.1 0<=0<=4<=4<=4<=4 reading
+            /l/a 0<=0<=0<=0<=0<=2 behind its predecessor
+            found /l/a at 0
+            send #3 /l/a[0,2) 3
+            /l/a.1 0<=0<=4<=4<=4<=4 at end
+            /l/a 0<=0<=2<=2<=2<=2 reading
+        "#]],
+    );
+}
+
+#[test]
 fn r02_a_chain_of_renames_while_stopped_is_resumed_oldest_first() {
     check(
         r#"append a "1\n2\n"; list; wait 30; ack; wait 30; append a "3\n"; wait 10; kill;

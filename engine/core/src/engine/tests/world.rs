@@ -17,7 +17,7 @@ use expect_test::Expect;
 use crate::batch::{Batch, Delivery, Outcome, Sink, TrySend};
 use crate::checkpoint::Checkpoint;
 use crate::discover::{Entry, Listing};
-use crate::engine::{Amount, Engine, Note, Op, OpenFailure, Opened};
+use crate::engine::{Amount, Engine, Note, Op, OpenFailure, Opened, ReadRequest};
 use crate::frame::{CarriageReturn, EventUnit, FramePolicy, LongLine};
 use crate::plan::{ItemPolicy, Limits, ReadFrom, UnlinkedHold};
 use crate::position::Nanos;
@@ -120,6 +120,8 @@ pub(super) struct World {
     open: BTreeMap<SourceId, u64>,
     saved: BTreeMap<SourceId, Checkpoint>,
     broker: Broker,
+    /// Reads that are under way until `finish`; `None`: reads take no time.
+    reading: Option<Vec<ReadRequest>>,
     now: Nanos,
     births: u64,
     quiet: bool,
@@ -137,6 +139,7 @@ impl World {
             open: BTreeMap::new(),
             saved: BTreeMap::new(),
             broker: Broker::default(),
+            reading: None,
             now: Nanos(1_000_000_000),
             births: 0,
             quiet: false,
@@ -217,6 +220,12 @@ impl World {
                     self.run();
                 }
                 self.now = until;
+            }
+            "slow" => self.reading = Some(Vec::new()),
+            "finish" => {
+                for read in self.reading.replace(Vec::new()).expect("reads are slow") {
+                    self.finish(read);
+                }
             }
             "counts" => self.counts(),
             "list" => self.engine.handle_directory_hint(b"/l"),
@@ -323,19 +332,26 @@ impl World {
                 self.engine.handle_delivery(delivery, self.now);
             }
             self.engine.offer(&mut self.broker, self.now);
-            while let Some(mut read) = self.engine.poll_read(self.now) {
+            while let Some(read) = self.engine.poll_read(self.now) {
                 busy = true;
-                let content = &self.files[&self.open[&read.source]].content;
-                let from = (read.position.0 as usize).min(content.len());
-                let upto = content.len().min(from + read.want);
-                read.buffer.extend_from_slice(&content[from..upto]);
-                self.engine.handle_read(read, self.now, 0);
-                self.engine.offer(&mut self.broker, self.now);
+                match &mut self.reading {
+                    Some(reading) => reading.push(read),
+                    None => self.finish(read),
+                }
             }
             if !busy {
                 return;
             }
         }
+    }
+
+    fn finish(&mut self, mut read: ReadRequest) {
+        let content = &self.files[&self.open[&read.source]].content;
+        let from = (read.position.0 as usize).min(content.len());
+        let upto = content.len().min(from + read.want);
+        read.buffer.extend_from_slice(&content[from..upto]);
+        self.engine.handle_read(read, self.now, 0);
+        self.engine.offer(&mut self.broker, self.now);
     }
 
     fn operate(&mut self, op: Op) {
