@@ -149,7 +149,8 @@ impl Engine {
         let of = members.into_iter().find(|&other| {
             // A file that has taken the other's name is its successor, not its copy.
             let apart = |other: &&Tail| other.origin.path != path;
-            other != id && self.tails.get(other).filter(apart).is_some_and(|other| begins_like(other.fingerprint))
+            other != id
+                && self.tails.get(other).filter(apart).is_some_and(|other| begins_like(other.fingerprint))
         });
         let Some(of) = of else { return false };
         let until = Nanos(now.0 + COPY_NANOS);
