@@ -30,7 +30,8 @@ fn c01_a_quarter_gibibyte_without_a_newline_in_bounded_memory() {
     assert_eq!(values.len(), 3);
     assert_eq!((values[0], values[2]), (&b"before"[..], &b"after"[..]));
     assert!(values[1].len() == 1_000_000 && values[1].iter().all(|&byte| byte == b'x'));
-    assert_eq!(cut, f64::from((256 << 20) - 1_000_000), "what was cut off is counted");
+    // The terminator is part of what was cut off.
+    assert_eq!(cut, f64::from((256 << 20) + 1 - 1_000_000), "what was cut off is counted");
 }
 
 #[test]
@@ -55,7 +56,7 @@ fn c02_lines_around_the_limit_and_those_after_them() {
         expected.extend([b"plain".to_vec(), vec![b'd'; 100], b"last".to_vec()]);
         assert_eq!(bytes(&site.whole()), expected, "{policy}");
         let counted = match policy {
-            "truncate" => (0.0, 1.0),
+            "truncate" => (0.0, 2.0),
             "split" => (0.0, 0.0),
             _ => (1.0, 102.0),
         };
@@ -94,7 +95,8 @@ fn c06_a_million_one_byte_lines_and_empty_ones() {
         written.push(b'\n');
     }
     append(site.log("app.log"), &written);
-    let agent = site.agent().start();
+    // Small enough for the mock cluster, which forgets what is beyond 5 MB.
+    let agent = site.agent().set("item.key=none").args("--compression zstd").start();
     site.topic.await_count(1_000_000);
     let peak = agent.peak_mib();
     agent.stop();
@@ -184,8 +186,8 @@ fn c10_documents_of_what_is_no_utf8_are_valid_json() {
         let document: serde_json::Value = serde_json::from_slice(&record.value).unwrap();
         let line = NO_TEXT.get(at).copied().unwrap_or(b"\0\x01\x1b\"\\ \xe2\x80\xa8");
         assert_eq!(document["message"], String::from_utf8_lossy(line).as_ref(), "{document}");
-        assert_eq!(document["log"]["offset"], position, "{document}");
-        assert_eq!(document["log"]["file"]["path"], site.log("app.log").to_str().unwrap(), "{document}");
+        assert_eq!(document["log.offset"], position, "{document}");
+        assert_eq!(document["log.file.path"], site.log("app.log").to_str().unwrap(), "{document}");
         assert_eq!(document["team"], "a\"b", "{document}");
         position += line.len() + 1;
     }
@@ -210,7 +212,8 @@ fn carriage_returns_empty_lines_and_nul_bytes_are_kept() {
 #[test]
 fn events_of_many_lines_are_one_record() {
     let site = Site::with_partitions(1);
-    let agent = site.agent().set("item.multiline={start='^\\d{4}-', flush_after='100ms'}").start();
+    let agent = site.agent().set("item.multiline.start=^\\d{4}-")
+        .set("item.multiline.flush_after=100ms").start();
     let events = ["2026-01-02 first\n  at a\n  at b", "2026-01-02 second", "2026-01-02 third\n\n  at c"];
     for event in events {
         for line in event.split_inclusive('\n') {
@@ -239,9 +242,7 @@ fn filters_leave_lines_out_and_the_counts_add_up() {
     site.topic.await_value(b"keep the last");
     let count = |name: &str| agent.metric(name) as u64;
     crate::wait::until_true("everything is acknowledged", || count("logdrive_in_flight_lines") == 0);
-    assert_eq!(count("logdrive_lines_read_total"), 501);
-    assert_eq!(count("logdrive_lines_acked_total"), 201);
-    assert_eq!(count("logdrive_lines_dropped_total"), 300);
+    crate::control::assert_balance(&agent, 201.0, 300.0);
     agent.stop();
     assert_eq!(site.whole().len(), 201);
 }

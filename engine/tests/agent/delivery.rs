@@ -401,7 +401,7 @@ fn brokers_that_are_none_are_named() {
     let other = MockCluster::new(1).unwrap();
     let gone = other.bootstrap_servers();
     drop(other);
-    let mut agent = site.agent().arg("--brokers").arg(&gone).start();
+    let mut agent = site.agent_of(&gone).start();
     agent.await_log(&[&gone]);
     agent.stop();
 }
@@ -419,9 +419,7 @@ fn k17_the_name_of_the_broker_is_not_known_at_first() {
     let mut family = Family::create(site.log("app.log"));
     family.write(100);
     let mut agent = site
-        .agent()
-        .arg("--brokers")
-        .arg(format!("kafka.invalid:{port}"))
+        .agent_of(&format!("kafka.invalid:{port}"))
         .under(&["unshare", "-m", "sh", "-c", &script, "sh"])
         .start();
     agent.await_log(&["kafka.invalid"]);

@@ -86,6 +86,8 @@ impl Launch {
         if let Some(user) = self.user {
             command.uid(user).gid(user);
         }
+        // SAFETY: one system call, which touches no memory of this process.
+        unsafe { command.pre_exec(keep_nothing_else_open) };
         command
     }
 
@@ -107,6 +109,17 @@ impl Launch {
     /// Runs it to its end, which has to come by itself.
     pub(crate) fn finish(self) -> Exit {
         self.start().exit()
+    }
+}
+
+/// The mock cluster's sockets and pipes are not closed on exec: an agent that held them would keep
+/// connections open that the cluster has closed.
+fn keep_nothing_else_open() -> std::io::Result<()> {
+    let flags = libc::CLOSE_RANGE_CLOEXEC as libc::c_int;
+    // SAFETY: the call marks descriptors of this process to be closed on exec, and no more.
+    match unsafe { libc::close_range(3, libc::c_uint::MAX, flags) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
     }
 }
 
@@ -346,9 +359,12 @@ impl Drop for Agent {
         if self.over {
             return;
         }
+        let status = std::thread::panicking().then(|| self.http("/status")).flatten();
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
+            let (_, status) = status.unwrap_or_default();
+            eprintln!("---- its status was:\n{}", &status[..status.len().min(60_000)]);
             eprintln!("---- the agent said:\n{}----", self.stderr.whole());
         }
     }

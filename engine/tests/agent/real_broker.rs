@@ -128,7 +128,7 @@ fn k05_a_missing_topic_is_created_when_that_is_allowed() {
     let mut agent = real.agent().start();
     agent.await_log(&[&real.topic, "does not exist"]);
     agent.stop();
-    let agent = real.agent().set("kafka.create_topics={partitions=3, replication=1}").start();
+    let agent = real.agent().set("kafka.create_topics.partitions=3").start();
     until_true("everything is acknowledged", || agent.metric("logdrive_lines_acked_total") == 100.0);
     agent.stop();
     assert_complete(&real.topic().whole(), &[&family]);

@@ -1,5 +1,7 @@
 //! Descriptors run out: files take turns, nothing is given up, and Kafka and the state keep theirs.
 
+use std::time::Duration;
+
 use rustix::process::{Resource, Rlimit};
 
 use crate::lines::{Family, assert_complete};
@@ -75,10 +77,12 @@ fn f15_a_flood_in_one_file_does_not_drown_the_others() {
     let mut flood = Family::create(site.log("flood.log"));
     flood.write_wide(300_000, 200);
     let mut slow: Vec<Family> = (0..100).map(|at| Family::create(site.log(&format!("s{at}.log")))).collect();
-    let agent = site.agent().set("limits.in_flight=8MiB").start();
+    let agent = site.agent().set("limits.in_flight=8MiB").set("kafka.batch_bytes=64KiB").start();
     site.topic.await_count(1000);
-    for family in &mut slow {
-        family.write(10);
+    // Slow enough that the flood goes on for seconds.
+    site.kafka.broker_round_trip_time(-1, Duration::from_millis(30)).unwrap();
+    slow.iter_mut().for_each(|family| family.write(10));
+    for family in &slow {
         site.topic.await_value(family.last());
     }
     let overtaken = 301_000 - site.topic.count();

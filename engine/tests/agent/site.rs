@@ -86,6 +86,18 @@ impl Site {
         self.reading("*.log")
     }
 
+    /// [`Site::agent`] with other brokers.
+    pub(crate) fn agent_of(&self, brokers: &str) -> Launch {
+        let launch = Launch::run().arg("--include").arg(self.log("*.log")).arg("--brokers").arg(brokers);
+        launch.args("--read-from beginning --topic").arg(TOPIC).arg("--state-dir").arg(self.state())
+    }
+
+    /// [`Site::agent`] with another state folder.
+    pub(crate) fn agent_in(&self, state: &Path) -> Launch {
+        let launch = Launch::run().arg("--include").arg(self.log("*.log")).arg("--state-dir").arg(state);
+        launch.args("--read-from beginning --topic").arg(TOPIC).arg("--brokers").arg(self.brokers())
+    }
+
     /// A command line with this site's Kafka and state folder.
     pub(crate) fn connected(&self, launch: Launch) -> Launch {
         launch.arg("--brokers").arg(self.brokers()).arg("--state-dir").arg(self.state())

@@ -82,7 +82,9 @@ fn s01_killed_ten_times_under_load_and_rotation() {
         writer.thread.is_finished()
     });
     let families = writer.finish();
-    until_true("every file is read to its end", || agent.metric("logdrive_file_lag_bytes") == 0.0);
+    for family in &families {
+        site.topic.await_value(family.last());
+    }
     agent.stop();
     let records = site.whole();
     let families: Vec<&Family> = families.iter().collect();
@@ -246,13 +248,7 @@ fn s07_the_disk_of_the_state_is_full_for_a_while() {
     }
     let site = Site::new();
     let small = SmallDisk::mount(&site.root().join("small"));
-    let launch = || {
-        site.connected(Launch::run())
-            .args("--read-from beginning --topic logs --include")
-            .arg(site.log("*.log"))
-            .arg("--state-dir")
-            .arg(small.0.join("state"))
-    };
+    let launch = || site.agent_in(&small.0.join("state"));
     let mut families = vec![Family::create(site.log("first.log"))];
     families[0].write(10);
     let mut agent = launch().start();
@@ -316,7 +312,7 @@ impl Drop for SmallDisk {
 fn s09_a_state_folder_that_cannot_be_used_ends_the_start() {
     let site = Site::new();
     site.append("app.log", "one\n");
-    let in_state = |path: &Path| site.agent().arg("--state-dir").arg(path);
+    let in_state = |path: &Path| site.agent_in(path);
     let missing = site.root().join("no/such/parent");
     in_state(&missing).finish().with_code(1).saying(&["no/such/parent", "create the parent folder first"]);
     let file = site.root().join("file");
