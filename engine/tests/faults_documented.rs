@@ -1,5 +1,7 @@
 //! Holds `docs/faults.md` against the sources: every fault is there, and every test that it names exists.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -40,7 +40,9 @@ fn k01_a_broker_that_is_down_at_the_start_is_waited_for() {
     cluster.broker_down(-1).unwrap();
     let mut bed = Bed::on(&cluster, "web");
     let batch = bed.batch(&file(1, "/l/a"), &["one", "two"]);
-    let TrySend::Full(batch) = bed.sink.try_send(batch) else { panic!("taken though no partition is known") };
+    let TrySend::Unavailable(batch) = bed.sink.try_send(batch) else {
+        panic!("taken though no partition is known")
+    };
     bed.until("an error is known", |bed| bed.sink.status().last_error.is_some());
     cluster.broker_up(-1).unwrap();
     bed.send(batch);
@@ -127,7 +129,7 @@ fn k05_a_topic_that_is_created_later_is_waited_for_and_named() {
     let cluster = MockCluster::new(1).unwrap();
     let mut bed = Bed::on(&cluster, "web");
     let batch = bed.batch(&file(1, "/l/a"), &["one"]);
-    let TrySend::Full(batch) = bed.sink.try_send(batch) else { panic!("taken without a topic") };
+    let TrySend::Unavailable(batch) = bed.sink.try_send(batch) else { panic!("taken without a topic") };
     bed.until("the trouble is told", |bed| {
         let topic = &bed.sink.status().topics[0];
         topic.name == "web" && topic.trouble.as_ref().is_some_and(|t| t.contains("does not exist"))
@@ -174,7 +176,7 @@ fn k07_a_topic_that_is_not_authorized_waits_and_flows_again() {
     bed.settle();
     assert_eq!(bed.deliveries.last().unwrap().1, Outcome::Lost { code: 29 });
     let lost = bed.returned.pop().unwrap();
-    let TrySend::Full(lost) = bed.sink.try_send(lost) else { panic!("no pause after a loss") };
+    let TrySend::Unavailable(lost) = bed.sink.try_send(lost) else { panic!("no pause after a loss") };
     bed.send(lost);
     bed.settle();
     assert_eq!(bed.deliveries.last().unwrap().1, Outcome::Acked);

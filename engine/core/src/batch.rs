@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use crate::frame::Dropped;
 use crate::position::{Nanos, Span};
 use crate::source::{Origin, SourceId};
 
@@ -43,8 +44,8 @@ pub struct Batch {
     pub events: Vec<Event>,
     /// How many source lines the events hold; equals `events.len()` unless events span lines.
     pub lines: u32,
-    /// Bytes of `span` that belong to the events, terminators included: all but what was dropped.
-    pub kept_bytes: u64,
+    /// What of `span` is not sent, by reason: settled, and counted, together with the events.
+    pub dropped: Dropped,
     /// When they were read, on the monotonic clock.
     pub read_at: Nanos,
     /// Wall clock at which the lines were read, milliseconds since the epoch: the record timestamp.

@@ -202,6 +202,11 @@ impl Tail {
         self.size.since(self.ledger.acked().position)
     }
 
+    /// Left alone as too old (`ignore_older`) until it changes.
+    pub(crate) fn is_dormant(&self) -> bool {
+        matches!(self.state, State::Idle) && !self.introduced
+    }
+
     /// Everything is read and acknowledged.
     pub(crate) fn is_drained(&self) -> bool {
         self.ledger.is_settled() && self.read() >= self.size

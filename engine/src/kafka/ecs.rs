@@ -156,7 +156,7 @@ mod tests {
             source: SourceId { index: 0, epoch: 0 },
             origin: Arc::new(origin),
             span: Span::of(Position(1000), bytes.len()),
-            kept_bytes: 0,
+            dropped: logdrive_core::frame::Dropped::default(),
             read_at: logdrive_core::position::Nanos(0),
             lines: events.len() as u32,
             bytes: Bytes::from(bytes),

@@ -237,7 +237,7 @@ mod tests {
             span: Span::default(),
             bytes: Bytes::new(),
             events: vec![Event { start: 0, len: 0 }],
-            kept_bytes: 0,
+            dropped: logdrive_core::frame::Dropped::default(),
             read_at: logdrive_core::position::Nanos(0),
             lines: 1,
             read_at_ms,

@@ -8,6 +8,8 @@
 //!
 //! Not here: what the engine decides (its own stories tell that, exhaustively), and figures.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 mod lines;
 mod process;
 mod site;

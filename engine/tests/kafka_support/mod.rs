@@ -113,7 +113,7 @@ impl Bed {
             bytes,
             lines: events.len() as u32,
             events,
-            kept_bytes: span.bytes(),
+            dropped: logdrive_core::frame::Dropped::default(),
             read_at: logdrive_core::position::Nanos(0),
             read_at_ms: 1_767_323_045_678,
         }

@@ -10,7 +10,7 @@ use core::ops::AddAssign;
 use super::Engine;
 use crate::batch::Batch;
 use crate::discover::RawPath;
-use crate::frame::{Framed, Tally};
+use crate::frame::{Dropped, Framed, Tally};
 use crate::position::{Nanos, Position};
 use crate::source::{GenerationId, ItemId, Origin, SourceId};
 use crate::tail::State;
@@ -44,14 +44,18 @@ pub struct Amount {
 }
 
 impl Amount {
+    /// All of the span of a batch, sent or not.
     pub(super) fn of(batch: &Batch) -> Amount {
-        Amount { lines: batch.lines.into(), bytes: batch.kept_bytes }
+        let Dropped { filtered, long, .. } = batch.dropped;
+        let lines = batch.lines + filtered.lines + long.lines;
+        Amount { lines: lines.into(), bytes: batch.span.bytes() }
     }
 
-    /// What of a pass is to be sent.
-    pub(super) fn kept(framed: &Framed) -> Amount {
-        let dropped = framed.dropped.filtered.bytes + framed.dropped.long.bytes;
-        Amount { lines: framed.lines.into(), bytes: framed.settled as u64 - dropped }
+    /// All of what a pass settled.
+    pub(super) fn of_framed(framed: &Framed) -> Amount {
+        let Dropped { filtered, long, .. } = framed.dropped;
+        let lines = framed.lines + filtered.lines + long.lines;
+        Amount { lines: lines.into(), bytes: framed.settled as u64 }
     }
 }
 
@@ -108,13 +112,24 @@ pub(super) enum Fate {
 
 impl ItemCounts {
     pub(super) fn add_framed(&mut self, framed: &Framed) {
-        let Framed { dropped, .. } = framed;
-        let lines = framed.lines + dropped.filtered.lines + dropped.long.lines;
-        self.read += Amount { lines: lines.into(), bytes: framed.settled as u64 };
+        self.read += Amount::of_framed(framed);
+        self.in_flight += Amount::of_framed(framed);
+    }
+
+    /// A span is settled: what of it was sent ends as `fate`, the rest as dropped. Only now, for a span
+    /// that is read again drops the same lines again.
+    pub(super) fn settle(&mut self, mut amount: Amount, dropped: Dropped, fate: Fate) {
+        for tally in [dropped.filtered, dropped.long] {
+            let tally = Amount::from(tally);
+            amount.lines -= tally.lines;
+            amount.bytes -= tally.bytes;
+            self.in_flight.lines -= tally.lines;
+            self.in_flight.bytes -= tally.bytes;
+        }
         self.filtered += dropped.filtered.into();
         self.long += dropped.long.into();
         self.lines_truncated += u64::from(dropped.truncated);
-        self.in_flight += Amount::kept(framed);
+        self.land(amount, fate);
     }
 
     /// What was in flight is no longer.

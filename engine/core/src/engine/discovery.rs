@@ -236,13 +236,17 @@ impl Engine {
     fn can_precede(&self, elder: SourceId, path: &[u8]) -> bool {
         let Some(tail) = self.tails.get(elder) else { return false };
         let beside = tail.names.iter().any(|name| directory_of(name) == directory_of(path));
-        (beside || tail.names.is_empty()) && tail.successor.is_none() && tail.failures == 0
+        (beside || tail.names.is_empty())
+            && tail.successor.is_none()
+            && tail.failures == 0
+            && !tail.is_dormant()
     }
 
     /// A known file as listed: wake it when its size is not what was read.
     fn grow(&mut self, id: SourceId, entry: &Entry) {
         let Some(tail) = self.tails.get_mut(id) else { return };
-        let changed = entry.size != tail.read().0;
+        let expected = if tail.is_dormant() { tail.size } else { tail.read() };
+        let changed = entry.size != expected.0;
         if entry.size > tail.size.0 {
             tail.size = Position(entry.size);
         }

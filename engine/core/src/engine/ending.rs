@@ -133,7 +133,7 @@ impl Engine {
     /// or may soon be, truncated. If so it is held back.
     pub(super) fn is_copy(&mut self, id: SourceId, data: &[u8], now: Nanos) -> bool {
         let Some(tail) = self.tails.get(id) else { return false };
-        let (family, size) = (tail.origin.family, tail.size);
+        let (family, size, path) = (tail.origin.family, tail.size, tail.origin.path.clone());
         let begins_like = |other: Fingerprint| other.len > 0 && other.admits(data);
         let ghost = self.ghosts.iter().position(|ghost| {
             ghost.family == family
@@ -147,7 +147,10 @@ impl Engine {
         }
         let members = self.families.get(&family).cloned().unwrap_or_default();
         let of = members.into_iter().find(|&other| {
-            other != id && self.tails.get(other).is_some_and(|other| begins_like(other.fingerprint))
+            // A file that has taken the other's name is its successor, not its copy.
+            let apart = |other: &&Tail| other.origin.path != path;
+            other != id
+                && self.tails.get(other).filter(apart).is_some_and(|other| begins_like(other.fingerprint))
         });
         let Some(of) = of else { return false };
         let until = Nanos(now.0 + COPY_NANOS);

@@ -84,7 +84,7 @@ pub enum Op {
         /// Whose it is.
         new: SourceId,
     },
-    /// Remember a checkpoint: [`Engine::handle_saved`] when it is on the disk for certain.
+    /// Remember a checkpoint: [`Engine::handle_durable`] when it is on the disk for certain.
     Save {
         /// Whose.
         source: SourceId,

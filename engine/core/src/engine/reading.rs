@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 
-use super::counts::Amount;
+use super::counts::{Amount, Fate};
 use super::{Engine, Op};
 use crate::batch::{Batch, BatchId};
 use crate::frame::{End, Limit};
@@ -199,6 +199,7 @@ impl Engine {
         if events.is_empty() {
             // Everything was filtered out or skipped: settled without a word to Kafka.
             self.spare_events.push(events);
+            item.counts.settle(Amount::of_framed(&framed), framed.dropped, Fate::Acked);
             tail.ledger.sent(batch_id, span, mark, now);
             self.settle_span(id, batch_id);
             self.proceed(id, now);
@@ -213,7 +214,7 @@ impl Engine {
             bytes,
             events,
             lines: framed.lines,
-            kept_bytes: Amount::kept(&framed).bytes,
+            dropped: framed.dropped,
             read_at: now,
             read_at_ms: wall_ms,
         };

@@ -77,6 +77,7 @@ impl Engine {
     pub fn handle_delivery(&mut self, delivery: Delivery, now: Nanos) {
         let Delivery { batch, outcome } = delivery;
         let (id, batch_id, span, amount) = (batch.source, batch.id, batch.span, Amount::of(&batch));
+        let dropped = batch.dropped;
         let single = batch.events.len() == 1;
         let item = batch.origin.item.0 as usize;
         self.recycle(batch);
@@ -84,11 +85,11 @@ impl Engine {
         let Some(tail) = self.tails.get_mut(id) else { return };
         match outcome {
             Outcome::Acked => {
-                counts.land(amount, Fate::Acked);
+                counts.settle(amount, dropped, Fate::Acked);
                 self.settle_span(id, batch_id);
             }
             Outcome::Refused { code } if single => {
-                counts.land(amount, Fate::Refused);
+                counts.settle(amount, dropped, Fate::Refused);
                 let path = tail.names.first().cloned();
                 let path = path.unwrap_or_else(|| Arc::from(tail.origin.path.as_bytes()));
                 self.ops.push_back(Op::Note(Note::Refused { path, position: span.start, code }));

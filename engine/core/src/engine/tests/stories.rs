@@ -347,3 +347,29 @@ fn r13_a_deleted_file_is_held_open_until_kafka_has_all_of_it() {
         "#]],
     );
 }
+
+#[test]
+fn a_file_that_takes_the_name_of_another_with_the_same_beginning_is_read_at_once() {
+    check(
+        r#"append a "same\n"; list; wait 30; ack; rename a a.1; append a "same\n"; list; wait 60"#,
+        expect![[r#"
+            found /l/a at 0
+            send #1 /l/a[0,5) same
+            renamed /l/a /l/a.1
+            found /l/a at 0
+            send #2 /l/a[0,5) same
+        "#]],
+    );
+}
+
+#[test]
+fn an_old_file_is_left_alone_until_it_grows() {
+    check_with(
+        |item| item.ignore_older = Some(Duration::from_secs(60)),
+        r#"quiet on; append a "old\n"; wait 100000; quiet off; list; wait 25000; append a "new\n"; list; wait 60"#,
+        expect![[r#"
+            found /l/a at 0
+            send #1 /l/a[0,8) old|new
+        "#]],
+    );
+}

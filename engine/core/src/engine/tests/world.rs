@@ -124,6 +124,7 @@ pub(super) struct World {
     reading: Option<Vec<ReadRequest>>,
     now: Nanos,
     births: u64,
+    quiet: bool,
 }
 
 impl World {
@@ -141,6 +142,7 @@ impl World {
             reading: None,
             now: Nanos(1_000_000_000),
             births: 0,
+            quiet: false,
         }
     }
 
@@ -207,6 +209,8 @@ impl World {
                 self.deliver(first, outcome);
             }
             "full" => self.broker.full = first == "on",
+            // The directory cannot be listed: nothing in it is found meanwhile.
+            "quiet" => self.quiet = first == "on",
             "away" => self.broker.away = first == "on",
             "wait" => {
                 let wait = Duration::from_millis(first.parse().unwrap());
@@ -353,7 +357,8 @@ impl World {
     fn operate(&mut self, op: Op) {
         match op {
             Op::List { directory } => {
-                let entries = self.names.iter().map(|(name, ino)| {
+                let listed = self.names.iter().filter(|_| !self.quiet);
+                let entries = listed.map(|(name, ino)| {
                     let file = &self.files[ino];
                     Entry {
                         path: Arc::from(&name[..]),
@@ -363,7 +368,7 @@ impl World {
                         modified_ns: file.modified_ns,
                     }
                 });
-                let listing = Listing { directory, entries: entries.collect(), complete: true };
+                let listing = Listing { directory, entries: entries.collect(), complete: !self.quiet };
                 self.engine.handle_listing(listing, Vec::new(), self.now, self.now.0 as i64);
             }
             Op::Open { source, path, before, .. } => match self.names.get(&path[..]) {
