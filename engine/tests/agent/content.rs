@@ -212,8 +212,8 @@ fn carriage_returns_empty_lines_and_nul_bytes_are_kept() {
 #[test]
 fn events_of_many_lines_are_one_record() {
     let site = Site::with_partitions(1);
-    let agent = site.agent().set("item.multiline.start=^\\d{4}-")
-        .set("item.multiline.flush_after=100ms").start();
+    let agent =
+        site.agent().set("item.multiline.start=^\\d{4}-").set("item.multiline.flush_after=100ms").start();
     let events = ["2026-01-02 first\n  at a\n  at b", "2026-01-02 second", "2026-01-02 third\n\n  at c"];
     for event in events {
         for line in event.split_inclusive('\n') {

@@ -340,9 +340,8 @@ fn g12_a_password_is_nowhere_to_be_seen() {
     let password = site.root().join("password");
     fs::write(&password, format!("{CANARY}\n")).unwrap();
     fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
-    let login = |from: &str| {
-        site.agent().set("kafka.sasl.mechanism=PLAIN").set("kafka.sasl.username=me").set(from)
-    };
+    let login =
+        |from: &str| site.agent().set("kafka.sasl.mechanism=PLAIN").set("kafka.sasl.username=me").set(from);
     for (from, environment) in [
         (format!("kafka.sasl.password_file={}", password.display()), "unused"),
         ("kafka.sasl.password_env=KAFKA_PASSWORD".to_owned(), "KAFKA_PASSWORD"),
