@@ -18,6 +18,10 @@ pub(super) struct Freight {
     pub(super) partition: i32,
     /// The documents, if the batch goes as documents: librdkafka then points into these.
     pub(super) documents: Option<Documents>,
+    /// Nothing else was on its way to the partition, nor will be: a verdict of the broker is about it.
+    pub(super) alone: bool,
+    /// A record of it was refused here, before the broker saw it.
+    pub(super) refused_here: bool,
     /// It is in the queue of finished batches already.
     pub(super) finished: bool,
 }

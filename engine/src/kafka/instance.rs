@@ -67,7 +67,7 @@ struct Answers {
 
 enum State {
     Running(Running),
-    /// Its thread takes it down, and says so when it is done.
+    /// Its threads take it down, and say so when that is done.
     Retiring,
     /// Gone, or not created yet.
     Absent,
@@ -85,7 +85,7 @@ impl Instance {
         Instance { index, state: State::Absent, remainder: None, asked_at: None, answers: Answers::default() }
     }
 
-    /// Creates the producer and its thread.
+    /// Creates the producer and its threads.
     pub(super) fn start(
         &mut self,
         properties: &BTreeMap<String, String>,
@@ -118,12 +118,13 @@ impl Instance {
 
     /// Begins to take the producer down. All our references go first, so that its thread has the last.
     pub(super) fn retire(&mut self) {
-        if matches!(self.state, State::Running(_))
-            && let State::Running(running) = std::mem::replace(&mut self.state, State::Retiring)
-        {
-            drop(running.topics);
-            running.threads.dismiss(running.client);
-            self.remainder = None;
+        match std::mem::replace(&mut self.state, State::Retiring) {
+            State::Running(running) => {
+                drop(running.topics);
+                running.threads.dismiss(running.client);
+                self.remainder = None;
+            }
+            other => self.state = other,
         }
     }
 

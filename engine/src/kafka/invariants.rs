@@ -31,7 +31,9 @@ pub(super) fn canonical(name: &str) -> &str {
 
 /// Whether the value of this property is never printed.
 pub(super) fn is_secret(name: &str) -> bool {
-    name.contains("password") || name.contains("secret") || name == "ssl.key.pem"
+    name.contains("password")
+        || name.contains("secret")
+        || matches!(name, "ssl.key.pem" | "sasl.oauthbearer.config")
 }
 
 /// The owner of a property, by its canonical name.

@@ -239,7 +239,8 @@ impl Reporter {
     }
 
     fn log(&self, level: i32, text: &str) {
-        if level > 6 {
+        // Failed connections come as errors too.
+        if level > 6 || text.starts_with("FAIL:") {
             debug!(instance = self.instance, "librdkafka: {text}");
         } else if self.shared.quota.take() {
             match level {

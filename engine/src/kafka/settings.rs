@@ -111,8 +111,8 @@ pub struct CreateTopics {
     pub replication: i32,
 }
 
-/// Everything that the sink needs to know about Kafka.
-#[derive(Clone, Debug)]
+/// Everything that the sink needs to know about Kafka. `Debug` shows no secret, not even in `options`.
+#[derive(Clone)]
 pub struct KafkaSettings {
     /// `host:port` of some brokers, separated by commas.
     pub brokers: String,
@@ -164,6 +164,24 @@ impl KafkaSettings {
             statistics: None,
             options: BTreeMap::new(),
         }
+    }
+}
+
+impl fmt::Debug for KafkaSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |(name, value): (&String, &String)| {
+            (name.clone(), if invariants::is_secret(name) { "***".to_owned() } else { value.clone() })
+        };
+        f.debug_struct("KafkaSettings")
+            .field("brokers", &self.brokers)
+            .field("acks", &self.acks)
+            .field("compression", &self.compression)
+            .field("linger", &self.linger)
+            .field("producers", &self.producers)
+            .field("tls", &self.tls)
+            .field("sasl", &self.sasl)
+            .field("options", &self.options.iter().map(shown).collect::<BTreeMap<_, _>>())
+            .finish_non_exhaustive()
     }
 }
 

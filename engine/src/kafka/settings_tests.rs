@@ -149,6 +149,7 @@ fn security_follows_from_what_is_set_and_secrets_do_not_print() {
     assert_eq!(pairs["security.protocol"], "sasl_ssl");
     assert_eq!(pairs["sasl.mechanisms"], "SCRAM-SHA-512");
     assert_eq!(pairs["sasl.password"], "hunter2");
+    settings.options.insert("ssl.keystore.password".into(), "hunter2".into());
     assert!(!format!("{settings:?}").contains("hunter2"));
     settings.options.insert("sasl.password".into(), "swordfish".into());
     let refused = settings.properties(BUDGET).map(|_| ()).unwrap_err().to_string();

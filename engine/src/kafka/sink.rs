@@ -20,13 +20,17 @@ use super::native::code;
 use super::reports::{News, Quota, Shared};
 use super::route::{Format, Lanes, Route, RouteError};
 use super::settings::{InFlightBudget, KafkaSettings, Properties, SettingsError};
-use super::slots::Slots;
+use super::slots::{Slots, refuses_for_good};
 use super::status::{InFlight, RoundTrip, SinkCounters, SinkStatus};
 use super::topics::Topic;
 use crate::bell::Bell;
 
-/// Lines of librdkafka's in the log for each [`QUOTA_TICKS`] ticks.
-pub(super) const QUOTA_LINES: u32 = 20;
+/// Lines of librdkafka's in the log between two refills (see `upkeep`).
+pub(super) const QUOTA_LINES: u32 = 6;
+
+/// What librdkafka adds to key and value of a record when it checks the size
+/// (`RD_KAFKAP_MESSAGE_V2_MAX_OVERHEAD`), in bytes.
+const RECORD_OVERHEAD_BYTES_MAX: usize = 36;
 
 /// Room that the queues of finished batches begin with; more is allocated once, when it is needed.
 const QUEUE_SLOTS: usize = 1024;
@@ -129,7 +133,8 @@ impl KafkaSink {
         Ok(sink)
     }
 
-    /// Says where an item's batches go; again, to change it. The topic is asked about at once.
+    /// Says where an item's batches go, before the first of them; again, to change it. The topic is
+    /// asked about at once.
     pub fn define_route(&mut self, item: ItemId, route: Route) -> Result<(), RouteError> {
         route.check()?;
         let name = CString::new(route.topic.as_str()).expect("a checked name holds no NUL");
@@ -145,6 +150,9 @@ impl KafkaSink {
         }
         let revision = self.routes.get(&item).map_or(0, |bound| bound.revision.wrapping_add(1));
         self.routes.insert(item, Bound { route, topic, revision });
+        for (at, topic) in self.topics.iter_mut().enumerate() {
+            topic.wanted = self.routes.values().any(|bound| bound.topic == at);
+        }
         self.ask();
         Ok(())
     }
@@ -166,7 +174,7 @@ impl KafkaSink {
             queue_messages: clients().map(|client| client.outq_len()).sum(),
             producers_running: clients().count(),
             partitions_stalled: self.topics.iter().map(|topic| topic.waiting(limit).count()).sum(),
-            topics: self.topics.iter().map(Topic::status).collect(),
+            topics: self.topics.iter().filter(|topic| topic.wanted).map(Topic::status).collect(),
             last_error: self.shared.last_error.lock().expect("nobody panics with it").clone(),
             round_trips: self.round_trips.concat(),
         }
@@ -211,12 +219,9 @@ impl KafkaSink {
         let instance = &self.instances[freight.instance];
         let handed = instance.hand_over(freight, cursor, records, &self.shared.slots, &mut self.desk);
         if handed.refused > 0 {
+            // Only headers can still make a record too large after `too_large`.
+            freight.refused_here = true;
             self.counters.messages_too_large += handed.refused;
-            let (records, bytes_max) = (handed.refused, self.settings.message_bytes_max);
-            if self.shared.quota.take() {
-                let path = &freight.batch.origin.path;
-                warn!(records, bytes_max, %path, "records are larger than allowed here; not sent");
-            }
         }
         self.counters.queue_full += u64::from(handed.stopped == Some(code::QUEUE_FULL));
         handed
@@ -251,17 +256,25 @@ impl KafkaSink {
         topic.returned(freight.partition, self.now);
         // Not settled to the end only when the whole instance is gone.
         let gone = Outcome::Lost { code: code::PURGE_INFLIGHT };
-        let outcome = self.shared.slots.outcome(freight.ticket).unwrap_or(gone);
+        let mut outcome = self.shared.slots.outcome(freight.ticket).unwrap_or(gone);
+        if let Outcome::Refused { code } = outcome
+            && !freight.refused_here
+            && !topic.refused(freight.partition, freight.alone, messages as u32)
+        {
+            outcome = Outcome::Lost { code };
+        }
         match outcome {
             Outcome::Acked => {
                 self.counters.batches_acked += 1;
                 self.counters.messages_acked += messages as u64;
-                topic.arrived();
+                topic.arrived(freight.partition);
             }
             Outcome::Refused { .. } => self.counters.batches_refused += 1,
             Outcome::Lost { code } => {
                 self.counters.batches_lost += 1;
-                if code != code::PURGE_INFLIGHT && code != code::PURGE_QUEUE {
+                // Neither the end of an instance nor the company of a refused record is the topic's fault.
+                let instances = matches!(code, code::PURGE_INFLIGHT | code::PURGE_QUEUE | code::FATAL);
+                if !instances && !refuses_for_good(code) {
                     topic.lost(freight.instance, code, self.now);
                 }
             }
@@ -288,7 +301,8 @@ impl KafkaSink {
             return Err(NoPlace::Unavailable);
         };
         let instance = partition as usize % self.instances.len();
-        if !topic.known_to(instance, partition) {
+        // A partition that has refused a batch takes one at a time: it must not hold up the others.
+        if !topic.known_to(instance, partition) || !topic.admits(partition) {
             return Err(NoPlace::Unavailable);
         }
         if self.instances[instance].remainder.is_some() {
@@ -313,8 +327,22 @@ impl KafkaSink {
             }
         };
         let ticket = self.shared.slots.open(slot, messages as u32);
-        self.hold.load(Freight { batch, ticket, instance, topic, partition, documents, finished: false });
-        let handed = self.hand_over(slot, 0);
+        let freight = Freight {
+            batch,
+            ticket,
+            instance,
+            topic,
+            partition,
+            documents,
+            alone: false,
+            refused_here: false,
+            finished: false,
+        };
+        self.hold.load(freight);
+        let handed = match self.too_large(slot) {
+            0 => self.hand_over(slot, 0),
+            records => self.refuse(slot, records),
+        };
         if let (0, Some(code)) = (handed.cursor, handed.stopped) {
             // librdkafka has nothing of it: as if it had never been here.
             let batch = self.hold.unload(slot).batch;
@@ -326,9 +354,35 @@ impl KafkaSink {
             return TrySend::Full(batch);
         }
         self.messages += messages;
-        self.topics[topic].sent(partition, self.now);
+        self.hold.at(slot).alone = self.topics[topic].sent(partition, self.now);
         self.after(slot, handed);
         TrySend::Sent
+    }
+
+    /// How many records of a batch librdkafka would refuse for their size.
+    fn too_large(&mut self, slot: u32) -> u64 {
+        let freight = self.hold.at(slot);
+        let bound = &self.routes[&freight.batch.origin.item];
+        let lane = self.lanes.of(&freight.batch.origin, &bound.route, bound.revision, &self.host);
+        let beside = RECORD_OVERHEAD_BYTES_MAX + lane.key.as_ref().map_or(0, |key| key.len());
+        let value_bytes_max = self.settings.message_bytes_max.saturating_sub(beside);
+        let (_, events) = freight.values();
+        events.iter().map(|event| u64::from(event.len as usize > value_bytes_max)).sum()
+    }
+
+    /// Refuses a whole batch before anything of it is sent, so that nothing of it is stored twice when
+    /// its records are sent one by one.
+    fn refuse(&mut self, slot: u32, records: u64) -> Handed {
+        let freight = self.hold.at(slot);
+        freight.refused_here = true;
+        self.counters.messages_too_large += records;
+        if self.shared.quota.take() {
+            let (path, bytes_max) = (&freight.batch.origin.path, self.settings.message_bytes_max);
+            warn!(records, bytes_max, %path, "the agent refuses records larger than `message_bytes_max`");
+        }
+        let events = freight.batch.events.len();
+        let finished = self.shared.slots.settle(freight.ticket, events as u32, code::MSG_SIZE_TOO_LARGE);
+        Handed { cursor: events, finished, ..Handed::default() }
     }
 }
 
@@ -350,7 +404,7 @@ struct Place {
 
 impl Sink for KafkaSink {
     fn try_send(&mut self, batch: Batch) -> TrySend {
-        self.go_on();
+        self.advance();
         let sent = match self.place(&batch) {
             Ok(place) => self.send(place, batch),
             Err(NoPlace::Full) => TrySend::Full(batch),

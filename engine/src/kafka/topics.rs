@@ -31,6 +31,8 @@ pub(super) struct Topic {
     trouble: Option<Trouble>,
     /// A request to create it is under way.
     pub(super) creating: bool,
+    /// A route leads to it.
+    pub(super) wanted: bool,
 }
 
 /// What is on its way to a partition.
@@ -40,6 +42,12 @@ struct Flow {
     /// When the last one came back, or the first one was sent.
     since: Nanos,
     leaderless: bool,
+    /// So many more batches go alone, because a broker refused a request.
+    alone: u32,
+    /// For how many they were to go alone the last time.
+    alone_last: u32,
+    /// Batches acknowledged since they go together again.
+    together: u32,
 }
 
 #[derive(Debug)]
@@ -51,6 +59,11 @@ struct Trouble {
     by_sending: bool,
 }
 
+/// After a refusal at least so many batches go alone, and twice as many each time up to the maximum, if
+/// the last refusal was less than [`TOGETHER_LONG`] batches ago.
+const ALONE_MIN: u32 = 32;
+const ALONE_MAX: u32 = 4096;
+const TOGETHER_LONG: u32 = 1024;
 /// A known topic is looked at again after this: it may have grown.
 const REFRESH: Duration = Duration::from_secs(300);
 /// A topic that lacks the partition that a rule names is looked at again after this.
@@ -72,6 +85,7 @@ impl Topic {
             failures: 0,
             trouble: None,
             creating: false,
+            wanted: true,
         }
     }
 
@@ -91,7 +105,7 @@ impl Topic {
 
     /// Whether to ask about the topic now.
     pub(super) fn is_due(&self, instance: usize, now: Nanos) -> bool {
-        self.ask_at[instance] <= now
+        self.wanted && self.ask_at[instance] <= now
     }
 
     /// Asks at the next opportunity.
@@ -114,6 +128,10 @@ impl Topic {
     pub(super) fn seen(&mut self, instance: usize, seen: &TopicSeen, may_create: bool, now: Nanos) -> bool {
         match &seen.partitions {
             Ok(leaders) if !leaders.is_empty() => {
+                if self.partitions < leaders.len() as i32 {
+                    // The other instances must learn of what is new as well.
+                    self.ask_at.fill(now);
+                }
                 self.partitions = leaders.len() as i32;
                 self.known[instance] = self.partitions;
                 self.ask_at[instance] = now + REFRESH;
@@ -175,12 +193,20 @@ impl Topic {
         over
     }
 
-    pub(super) fn sent(&mut self, partition: i32, now: Nanos) {
+    /// Whether a partition takes a batch now.
+    pub(super) fn admits(&self, partition: i32) -> bool {
+        let flow = &self.flows[partition as usize];
+        flow.alone == 0 || flow.batches == 0
+    }
+
+    /// A batch is on its way. True if it is alone there, and will be.
+    pub(super) fn sent(&mut self, partition: i32, now: Nanos) -> bool {
         let flow = &mut self.flows[partition as usize];
         if flow.batches == 0 {
             flow.since = now;
         }
         flow.batches += 1;
+        flow.alone > 0
     }
 
     pub(super) fn returned(&mut self, partition: i32, now: Nanos) {
@@ -189,8 +215,35 @@ impl Topic {
         flow.since = now;
     }
 
+    /// A broker refuses a request as a whole, with everything that librdkafka put into it. Only for a
+    /// batch that was alone is that a verdict (true); others must be sent again, one at a time.
+    pub(super) fn refused(&mut self, partition: i32, alone: bool, messages: u32) -> bool {
+        let flow = &mut self.flows[partition as usize];
+        if alone {
+            // What the engine now sends singly must be alone as well.
+            flow.alone = flow.alone.max(ALONE_MIN).max(messages);
+        } else if flow.alone == 0 {
+            let again = flow.together < TOGETHER_LONG;
+            flow.alone_last =
+                if again { (2 * flow.alone_last).clamp(ALONE_MIN, ALONE_MAX) } else { ALONE_MIN };
+            (flow.alone, flow.together) = (flow.alone_last, 0);
+            let batches = flow.alone;
+            warn!(
+                topic = %self.text(), partition, batches,
+                "a broker refused a request; the next batches go one at a time to find the record. \
+                 If this comes often, set `batch_bytes` below the topic's max.message.bytes"
+            );
+        }
+        alone
+    }
+
     /// A batch arrived: whatever it was is over.
-    pub(super) fn arrived(&mut self) {
+    pub(super) fn arrived(&mut self, partition: i32) {
+        let flow = &mut self.flows[partition as usize];
+        match flow.alone {
+            0 => flow.together = flow.together.saturating_add(1),
+            _ => flow.alone -= 1,
+        }
         self.failures = 0;
         if self.trouble.is_some() {
             self.recovered();
@@ -326,10 +379,43 @@ mod tests {
             pauses.push(now - begin);
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 32, 32]);
-        topic.arrived();
+        topic.arrived(0);
         assert_eq!(topic.status().trouble, None);
         topic.lost(0, 29, at(now));
         assert!(topic.resume(at(now + 1)));
+    }
+
+    #[test]
+    fn k08_only_a_batch_that_was_alone_is_refused_and_the_others_learn_to_go_alone() {
+        let mut topic = topic(1);
+        topic.seen(0, &there(&[true, true]), false, at(0));
+        assert!(!topic.sent(0, at(0)) && topic.admits(0) && !topic.sent(0, at(0)));
+        assert!(!topic.refused(0, false, 1) && !topic.refused(0, false, 1));
+        assert!(!topic.admits(0) && topic.admits(1));
+        topic.returned(0, at(0));
+        topic.returned(0, at(0));
+        let send_alone = |topic: &mut Topic| {
+            assert!(topic.admits(0) && topic.sent(0, at(0)) && !topic.admits(0));
+            topic.returned(0, at(0));
+        };
+        for _ in 0..20 {
+            send_alone(&mut topic);
+            topic.arrived(0);
+        }
+        send_alone(&mut topic);
+        assert!(topic.refused(0, true, 100));
+        for _ in 0..100 {
+            send_alone(&mut topic);
+            topic.arrived(0);
+        }
+        assert!(!topic.sent(0, at(0)), "together again");
+        topic.returned(0, at(0));
+        topic.refused(0, false, 1);
+        assert_eq!(topic.flows[0].alone, 64, "soon again: for longer");
+        topic.flows[0].alone = 0;
+        topic.flows[0].together = TOGETHER_LONG;
+        topic.refused(0, false, 1);
+        assert_eq!(topic.flows[0].alone, ALONE_MIN);
     }
 
     #[test]

@@ -173,6 +173,8 @@ impl KafkaSink {
             self.done.push_back(freight.ticket.slot);
         }
         self.round_trips[instance].clear();
+        // An answer to a request to create a topic is lost with the instance.
+        self.topics.iter_mut().for_each(|topic| topic.creating = false);
         self.start_absent();
         self.ask();
     }

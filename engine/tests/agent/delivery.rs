@@ -157,6 +157,8 @@ fn k09_a_broker_that_refuses_a_batch_once_is_asked_again() {
 #[test]
 fn k11_a_partition_without_a_leader_pauses_its_files_only() {
     let site = Site::new();
+    // librdkafka's mock follows a pointer to the leader that is not there when it answers version 10.
+    site.kafka.apiversion(RDKafkaApiKey::Produce, Some(0), Some(9)).unwrap();
     let names: Vec<String> = (0..24).map(|at| format!("f{at}.log")).collect();
     let mut families: Vec<Family> = names.iter().map(|name| Family::create(site.log(name))).collect();
     families.iter_mut().for_each(|family| family.write(10));

@@ -29,6 +29,7 @@ pub(super) mod code {
     pub(in crate::kafka) const PURGE_QUEUE: i32 = -152;
     pub(in crate::kafka) const PURGE_INFLIGHT: i32 = -151;
     pub(in crate::kafka) const UNKNOWN_TOPIC_OR_PARTITION: i32 = 3;
+    pub(in crate::kafka) const MSG_SIZE_TOO_LARGE: i32 = 10;
     pub(in crate::kafka) const INVALID_TOPIC: i32 = 17;
     pub(in crate::kafka) const TOPIC_AUTHORIZATION_FAILED: i32 = 29;
     pub(in crate::kafka) const TOPIC_ALREADY_EXISTS: i32 = 36;
