@@ -46,7 +46,7 @@ pub fn run(plan: Plan, reread: Reread) -> Result<ExitCode> {
     for warning in &plan.warnings {
         warn!("{warning}");
     }
-    let chosen = choose(setup::io(plan.io))?;
+    let chosen = choose(setup::io(plan.io)).map_err(|refused| anyhow::anyhow!(refused.advice()))?;
     info!("{chosen}");
     let bell = Bell::default();
     match chosen {

@@ -12,9 +12,6 @@ use crate::wait::until_true;
 use RDKafkaRespErr as Answer;
 
 const SLOW: Duration = Duration::from_millis(700);
-/// Longer than any test waits.
-const SILENT: Duration = Duration::from_secs(3600);
-
 #[test]
 fn k01_the_broker_is_down_at_the_start() {
     let site = Site::with_partitions(1);
@@ -43,17 +40,15 @@ fn k02_down_for_longer_than_any_timeout() {
     site.topic.await_count(10);
     site.kafka.broker_down(-1).unwrap();
     family.write(5000);
-    // The watchdog has given up on a producer, perhaps more than once: still nothing is dropped.
-    until_true("a producer is given up", || agent.metric("logdrive_producer_rebuilds_total") >= 1.0);
+    // Longer than what makes the watchdog replace a producer when brokers answer.
+    until_true("they wait for long", || agent.metric("logdrive_oldest_unacked_seconds") > 8.0);
     family.write(5000);
     assert_eq!(agent.metric("logdrive_lines_dropped_total"), 0.0);
     site.kafka.broker_up(-1).unwrap();
     site.topic.await_value(family.last());
     assert!(agent.is_alive());
     agent.stop();
-    let records = site.whole();
-    assert_no_loss(&records, &[&family]);
-    assert_order_of_firsts(&records, &[&family]);
+    assert_complete(&site.whole(), &[&family]);
 }
 
 #[test]
@@ -155,48 +150,6 @@ fn k09_a_broker_that_refuses_a_batch_once_is_asked_again() {
 }
 
 #[test]
-fn k11_a_partition_without_a_leader_pauses_its_files_only() {
-    let site = Site::new();
-    // librdkafka's mock follows a pointer to the leader that is not there when it answers version 10.
-    site.kafka.apiversion(RDKafkaApiKey::Produce, Some(0), Some(9)).unwrap();
-    let names: Vec<String> = (0..24).map(|at| format!("f{at}.log")).collect();
-    let mut families: Vec<Family> = names.iter().map(|name| Family::create(site.log(name))).collect();
-    families.iter_mut().for_each(|family| family.write(10));
-    let agent = site.agent().set("limits.in_flight=8MiB").start();
-    site.topic.await_count(240);
-    let partition_of: Vec<i32> = {
-        let mut found = Vec::new();
-        site.topic.await_that("a line of each", |records| {
-            let of =
-                |family: &Family| records.iter().find(|r| r.value == family.lines[0]).map(|r| r.partition);
-            found = families.iter().map(|family| of(family).expect("all have arrived")).collect();
-            true
-        });
-        found
-    };
-    let stuck = partition_of[0];
-    assert!(partition_of.iter().any(|&partition| partition != stuck), "{partition_of:?}");
-    site.kafka.partition_leader(TOPIC, stuck, None).unwrap();
-    for (family, &partition) in families.iter_mut().zip(&partition_of) {
-        // Far more than may be in flight, for those that are stuck.
-        family.write_wide(if partition == stuck { 20_000 } else { 1000 }, 300);
-    }
-    for (family, &partition) in families.iter().zip(&partition_of) {
-        if partition != stuck {
-            site.topic.await_value(family.last());
-        }
-    }
-    site.kafka.partition_leader(TOPIC, stuck, Some(1)).unwrap();
-    for family in &families {
-        site.topic.await_value(family.last());
-    }
-    let peak = agent.peak_mib();
-    agent.stop();
-    assert!(peak < 96, "{peak} MiB were resident");
-    assert_complete(&site.whole(), &families.iter().collect::<Vec<_>>());
-}
-
-#[test]
 fn k13_errors_that_pass_keep_the_order() {
     all_arrives_after(&[
         Answer::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
@@ -270,54 +223,6 @@ fn k22_a_broker_without_disk_or_replicas_is_waited_for() {
 }
 
 #[test]
-fn k23_a_broker_that_never_answers_is_noticed_and_its_lines_are_sent_again() {
-    let site = Site::new();
-    let mut family = Family::create(site.log("app.log"));
-    family.write(10);
-    let mut agent = site
-        .agent()
-        .set("kafka.stall_timeout=5s")
-        .set("kafka.options={\"socket.timeout.ms\"=\"2000\"}")
-        .start();
-    site.topic.await_count(10);
-    site.kafka.broker_round_trip_time(-1, SILENT).unwrap();
-    family.write(1000);
-    until_true("the stall shows", || agent.metric("logdrive_oldest_unacked_seconds") > 3.0);
-    agent.await_log(&["stall"]);
-    site.kafka.broker_round_trip_time(-1, Duration::ZERO).unwrap();
-    // The connections over which nothing came are given up by then.
-    site.topic.await_value(family.last());
-    until_true("all is acknowledged", || agent.metric("logdrive_file_lag_bytes") == 0.0);
-    agent.stop();
-    let records = site.whole();
-    assert_no_loss(&records, &[&family]);
-    assert_order_of_firsts(&records, &[&family]);
-}
-
-#[test]
-fn k24_weaker_promises_are_said_and_nonsense_is_refused() {
-    let site = Site::new();
-    site.append("app.log", "one\n");
-    for acks in ["0", "1"] {
-        let mut agent = site.agent().arg("--acks").arg(acks).args("--compression none").start();
-        agent.await_log(&["kafka.acks"]);
-        site.append("app.log", format!("with {acks}\n"));
-        site.topic.await_value(format!("with {acks}").as_bytes());
-        assert_eq!(agent.count_log(&["kafka.acks"]), 1, "{}", agent.log());
-        agent.stop();
-    }
-    for (option, words) in [
-        ("{\"no.such.property\"=\"1\"}", "no.such.property"),
-        ("{\"enable.idempotence\"=\"false\"}", "enable.idempotence"),
-        ("{\"acks\"=\"0\"}", "acks"),
-    ] {
-        let refused = site.agent().set(format!("kafka.options={option}")).finish();
-        refused.with_code(78).saying(&[words]);
-    }
-    site.agent().args("--acks 2").finish().with_code(78).saying(&["kafka.acks"]);
-}
-
-#[test]
 fn k25_killed_with_lines_in_the_queue() {
     let site = Site::new();
     let mut family = Family::create(site.log("app.log"));
@@ -369,31 +274,6 @@ fn keys_and_headers_say_where_a_record_comes_from() {
         assert_eq!((header("host"), header("path")), (host.clone(), path.clone()));
         assert_eq!(header("offset"), offset);
         assert!(!header("generation").is_empty());
-    }
-}
-
-#[test]
-fn partitions_are_chosen_as_configured() {
-    for (rule, spread) in [("2", 1..=1), ("sticky", 2..=4), ("key", 2..=4), ("source", 2..=4)] {
-        let site = Site::new();
-        for at in 0..30 {
-            append(site.log(&format!("f{at}.log")), "a line\n".repeat(10));
-        }
-        let agent = site.agent().set(format!("item.partition={rule}")).set("item.sticky_slice=1ms").start();
-        site.topic.await_count(300);
-        let mut round = 0;
-        while rule == "sticky" && round < 50 {
-            round += 1;
-            append(site.log("f0.log"), "a line\n");
-            site.topic.await_count(300 + round);
-        }
-        agent.stop();
-        let mut used: Vec<i32> = site.whole().iter().map(|record| record.partition).collect();
-        used.dedup();
-        used.sort_unstable();
-        used.dedup();
-        assert!(spread.contains(&used.len()), "{rule}: {used:?}");
-        assert!(rule != "2" || used == [2], "{used:?}");
     }
 }
 

@@ -10,15 +10,6 @@ use crate::lines::{Family, append, assert_complete, values};
 use crate::site::{Site, is_root};
 
 #[test]
-fn x01_only_loopback_is_listened_to() {
-    let site = Site::new();
-    for address in ["0.0.0.0:9180", "[::]:9180", "192.0.2.1:9180"] {
-        let refused = site.agent().arg("--http").arg(address).finish();
-        refused.with_code(78).saying(&["http.listen", "loopback"]);
-    }
-}
-
-#[test]
 fn x02_what_is_no_http_is_answered_or_closed() {
     let site = Site::new();
     let agent = site.agent().start();

@@ -180,35 +180,6 @@ fn assert_refused(site: &Site, file: &Path, words: &[&str]) {
 }
 
 #[test]
-fn s04_a_damaged_state_is_refused_and_left_untouched() {
-    let site = remembered();
-    let file = site.state().join("positions");
-    let whole = fs::read(&file).unwrap();
-    for damaged in [
-        whole.iter().map(|byte| byte ^ 0x10).collect(),
-        whole[..whole.len() / 16].to_vec(),
-        [vec![0xff; 8192], whole[8192..].to_vec()].concat(),
-        [whole[..8192].to_vec(), vec![0xff; whole.len() - 8192]].concat(),
-    ] {
-        fs::write(&file, &damaged).unwrap();
-        assert_refused(&site, &file, &["positions", "damaged", "nothing was changed"]);
-    }
-    // One flipped bit costs nothing: every slot is there twice.
-    for at in [9, 4096 + 9, 8192 + 50, 12288 + 50] {
-        let mut flipped = whole.clone();
-        flipped[at] ^= 1;
-        fs::write(&file, &flipped).unwrap();
-        let agent = site.agent().start();
-        site.append("app.log", format!("{at}\n"));
-        site.topic.await_value(at.to_string().as_bytes());
-        agent.stop();
-        fs::write(&file, fs::read(&file).unwrap()).unwrap();
-    }
-    let arrived = values(&site.whole());
-    assert!(arrived.len() <= 9, "at most the last update is sent again: {arrived:?}");
-}
-
-#[test]
 fn s05_an_empty_or_missing_state_is_never_a_fresh_start() {
     let site = remembered();
     let file = site.state().join("positions");

@@ -93,7 +93,7 @@ impl Engine {
         let ids: Vec<SourceId> = nameless.map(|(id, _)| id).collect();
         for id in ids {
             let Some(tail) = self.tails.get(id) else { continue };
-            let busy = matches!(tail.state, State::Reading | State::Held { .. } | State::Ended);
+            let busy = matches!(tail.state, State::Reading | State::Ended);
             let hold = self.policy(tail.origin.item).unlinked;
             let undrained = tail.size.since(tail.framed.position);
             let overdue = match (tail.unlinked_at, hold.undrained_max) {
@@ -246,7 +246,8 @@ impl Engine {
     fn grow(&mut self, id: SourceId, entry: &Entry) {
         let Some(tail) = self.tails.get_mut(id) else { return };
         let expected = if tail.is_dormant() { tail.size } else { tail.read() };
-        let changed = entry.size != expected.0;
+        // What is behind the last line end may be written over in place, which changes no size.
+        let changed = entry.size != expected.0 || tail.unsettled > 0;
         if entry.size > tail.size.0 {
             tail.size = Position(entry.size);
         }

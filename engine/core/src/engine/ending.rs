@@ -81,6 +81,11 @@ impl Engine {
     pub(super) fn end(&mut self, id: SourceId, ending: Ending, now: Nanos) {
         self.release(id);
         let Some(tail) = self.tails.get_mut(id) else { return };
+        if let State::Held { batch, before } = core::mem::replace(&mut tail.state, State::Ended) {
+            tail.framed = before;
+            self.give_up(batch);
+        }
+        let Some(tail) = self.tails.get_mut(id) else { return };
         let lost_bytes = tail.size.since(tail.framed.position);
         tail.state = State::Ended;
         tail.ending = Some(ending);
