@@ -16,6 +16,7 @@ bytes=${1:-1000000000}
 work=$(mktemp -d)
 pid=
 
+# shellcheck disable=SC2317 # It is the trap that calls it.
 finish() {
   [ -z "$pid" ] || kill "$pid" 2>/dev/null || true
   [ -z "$pid" ] || wait "$pid" 2>/dev/null || true
@@ -30,10 +31,10 @@ mkdir "$work/logs"
 number=0
 for file in /var/log/dpkg.log /var/log/apt/history.log /var/log/apt/term.log /var/log/alternatives.log \
   /var/log/bootstrap.log /var/log/syslog /var/lib/dpkg/status "$here"/Cargo.lock "$here"/docs/configuration.md; do
-  [ -s "$file" ] && [ -r "$file" ] || continue
+  if [ ! -s "$file" ] || [ ! -r "$file" ]; then continue; fi
   number=$((number + 1))
   # Only whole lines become records; a file without a last newline gets one.
-  sed -e '$a\' "$file" >"$work/logs/real-$number.log"
+  awk '{ print }' "$file" >"$work/logs/real-$number.log"
 done
 [ "$number" -ge 3 ] || { echo "FAIL: only $number readable real logs on this machine" >&2; exit 1; }
 cat "$work"/logs/real-*.log >"$work/base"
