@@ -12,6 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
 use crate::bell::Bell;
+use crate::cli::one_line;
 use crate::clock::{Clock, wall_ns};
 use crate::config::{self, Plan};
 use crate::driver::Driver;
@@ -182,7 +183,7 @@ impl Agent {
     /// Reads the configuration again; an invalid one leaves the old one in force, whole.
     fn reload<R: Reads>(&mut self, driver: &mut AgentDriver<R>) {
         let outcome =
-            (self.reread)().and_then(|plan| self.apply(driver, plan).map_err(|error| format!("{error:#}")));
+            (self.reread)().and_then(|plan| self.apply(driver, plan).map_err(|error| one_line(&error)));
         self.monitor.reloaded(outcome.is_ok());
         match outcome {
             Ok(()) => info!("configuration reloaded"),

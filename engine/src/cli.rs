@@ -37,10 +37,21 @@ pub fn main() -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
         let mut line = String::new();
-        logging::escape_text(&format!("{error:#}"), &mut line);
+        logging::escape_text(&one_line(&error), &mut line);
         eprintln!("error: {line}");
         ExitCode::FAILURE
     })
+}
+
+/// An error and what caused it, each said once: many of our errors name their source themselves.
+pub(crate) fn one_line(error: &anyhow::Error) -> String {
+    let mut line = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !line.contains(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
 }
 
 /// Paths in a configuration named relatively hold wherever the agent is when it reads it again.
@@ -91,4 +102,31 @@ fn state(arguments: &StateArguments) -> Result<ExitCode> {
 fn print(text: &str) -> ExitCode {
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
     ExitCode::SUCCESS
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot open /a: {source}; check its mode")]
+    struct Named {
+        source: std::io::Error,
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let named = || Named { source: rustix::io::Errno::ACCESS.into() };
+        assert_eq!(
+            one_line(&anyhow::Error::new(named())),
+            "cannot open /a: Permission denied (os error 13); check its mode"
+        );
+        let wrapped = Err::<(), _>(named()).context("cannot start").unwrap_err();
+        assert_eq!(
+            one_line(&wrapped),
+            "cannot start: cannot open /a: Permission denied (os error 13); check its mode"
+        );
+    }
 }
