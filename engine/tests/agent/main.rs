@@ -20,7 +20,6 @@ mod content;
 mod control;
 mod delivery;
 mod discovery;
-mod hung;
 mod names;
 mod objects;
 mod real_broker;
