@@ -167,7 +167,7 @@ pub(super) enum Repair {
 pub(super) enum Unreadable {
     /// Written by a newer version of the program, which this one must not touch.
     Newer(u32),
-    /// Neither copy of the header is valid.
+    /// Neither copy of the header is valid, or the only valid one cannot be trusted.
     Header,
 }
 
@@ -175,12 +175,18 @@ pub(super) enum Unreadable {
 pub(super) fn decode_file(bytes: &[u8]) -> Result<Image, Unreadable> {
     let a = decode_header(bytes, Side::A);
     let b = decode_header(bytes, Side::B);
+    let cut = !bytes.len().is_multiple_of(2 * BLOCK_BYTES);
     let mut image = Image::default();
     let header = match (a, b) {
         (Err(HeaderFault::Newer(version)), _) | (_, Err(HeaderFault::Newer(version))) => {
             return Err(Unreadable::Newer(version));
         }
         (Err(HeaderFault::Bad), Err(HeaderFault::Bad)) => return Err(Unreadable::Header),
+        // The header that is left may be the older one: it cannot tell that none of what is missing was
+        // in use.
+        (Ok(_), Err(HeaderFault::Bad)) | (Err(HeaderFault::Bad), Ok(_)) if cut => {
+            return Err(Unreadable::Header);
+        }
         (Ok(a), Ok(b)) => {
             image.header_newest = if b.sequence > a.sequence { Side::B } else { Side::A };
             if b.sequence > a.sequence { b } else { a }
@@ -193,7 +199,7 @@ pub(super) fn decode_file(bytes: &[u8]) -> Result<Image, Unreadable> {
     };
     image.proven = header.proven;
     image.sequence = header.sequence;
-    if !bytes.len().is_multiple_of(2 * BLOCK_BYTES) {
+    if cut {
         image.repairs.push(Repair::Tail);
     }
     let groups = bytes.len().div_ceil(BLOCK_BYTES).saturating_sub(HEADER_BLOCKS).div_ceil(2);

@@ -72,6 +72,19 @@ fn s04_every_bit_flip_is_detected_and_costs_at_most_one_update() {
 }
 
 #[test]
+fn s04_a_cut_that_takes_the_newer_header_with_it_is_damage() {
+    let (mut bytes, _) = file();
+    // As after the first sync: one header knows of no slot, and the newer one of all.
+    let first = encode_header(Header { sequence: 1, proven: 0 });
+    bytes[..BLOCK_BYTES].copy_from_slice(&first);
+    let image = decode_file(&bytes).unwrap();
+    assert!(image.proven > 0 && image.header_newest == Side::B);
+    for length in 0..2 * BLOCK_BYTES {
+        assert_eq!(decode_file(&bytes[..length]).err(), Some(Unreadable::Header), "cut at {length}");
+    }
+}
+
+#[test]
 fn s04_every_length_cut_is_detected_or_loses_nothing() {
     let (bytes, slots) = file_after_updates();
     for length in 0..bytes.len() {
