@@ -141,15 +141,6 @@ fn k08_a_batch_that_is_too_large_is_split() {
 }
 
 #[test]
-fn k09_a_broker_that_refuses_a_batch_once_is_asked_again() {
-    for answer in
-        [Answer::RD_KAFKA_RESP_ERR_UNSUPPORTED_COMPRESSION_TYPE, Answer::RD_KAFKA_RESP_ERR_INVALID_MSG]
-    {
-        all_arrives_after(&[answer]);
-    }
-}
-
-#[test]
 fn k13_errors_that_pass_keep_the_order() {
     all_arrives_after(&[
         Answer::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
