@@ -19,8 +19,9 @@ use crate::driver::Driver;
 use crate::fs::FsPool;
 use crate::io::Reads;
 use crate::io::blocking::BlockingReads;
+use crate::io::mixed::MixedReads;
 use crate::io::probe::{Chosen, choose};
-use crate::io::uring::{self, UringReads};
+use crate::io::uring;
 use crate::items::Items;
 use crate::kafka::KafkaSink;
 use crate::monitor::Monitor;
@@ -52,7 +53,7 @@ pub fn run(plan: Plan, reread: Reread) -> Result<ExitCode> {
     let bell = Bell::default();
     match chosen {
         Chosen::Uring => {
-            uring::start(async { serve(UringReads::new(bell.clone()), "uring", plan, bell, reread).await })
+            uring::start(async { serve(MixedReads::new(bell.clone()), "uring", plan, bell, reread).await })
         }
         Chosen::Blocking | Chosen::BlockingInstead(_) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -142,6 +142,9 @@ pub(crate) struct Tail {
     pub(crate) introduced: bool,
     /// Its first bytes were compared with those of its family; see the engine's `ending`.
     pub(crate) examined: bool,
+    /// Goes on where a truncated file ended, of which it is a copy: that many of its first bytes are known
+    /// to be the same.
+    pub(crate) copied: Option<u16>,
     /// Why a batch was lost.
     pub(crate) lost_code: i32,
     /// `framed` is the end of the file at first sight: skip a line that is not whole.
@@ -185,6 +188,7 @@ impl Tail {
             resumed: false,
             introduced: false,
             examined: false,
+            copied: None,
             lost_code: 0,
             starts_at_end: false,
             ending: None,
@@ -195,6 +199,16 @@ impl Tail {
     /// `read`: how far bytes were seen.
     pub(crate) fn read(&self) -> Position {
         self.framed.position.plus(self.unsettled)
+    }
+
+    /// A copy may have been made before the last lines were written that were read from its original:
+    /// then all of it is acknowledged, and only what is appended to it will be read.
+    pub(crate) fn fit_copy(&mut self, size: u64) {
+        let Some(known) = self.copied.take() else { return };
+        if Position(size) < self.framed.position && Fingerprint::covers(known, size) {
+            let mark = Mark { position: Position(size), ..Mark::default() };
+            (self.framed, self.size, self.ledger) = (mark, mark.position, Ledger::new(mark));
+        }
     }
 
     /// Bytes that are known to be there and not yet acknowledged.

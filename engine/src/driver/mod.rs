@@ -153,6 +153,7 @@ impl<R: Reads, S: Sink, F: Files, W: Watches> Driver<R, S, F, W> {
     /// One pass from the world to the core and back; whether anything happened.
     fn round(&mut self, moment: Moment) -> bool {
         let mut busy = false;
+        self.engine.handle_closing(self.reads.closing());
         while let Some(done) = self.reads.poll_done() {
             busy = true;
             self.finish_read(done, moment);
@@ -212,6 +213,11 @@ impl<R: Reads, S: Sink, F: Files, W: Watches> Driver<R, S, F, W> {
                 for problem in &problems {
                     self.complain(problem, moment.now);
                 }
+                // The engine is to know what has changed meanwhile: it may be missing in the listing.
+                if let Some(watch) = &mut self.watch {
+                    watch.catch_up();
+                }
+                self.take_hints();
                 if gone {
                     self.engine.handle_directory_gone(&listing.directory, moment.now);
                 } else {
@@ -262,6 +268,12 @@ impl<R: Reads, S: Sink, F: Files, W: Watches> Driver<R, S, F, W> {
                     watch.disarm(source);
                 }
                 self.reads.release(source);
+                self.engine.handle_closing(self.reads.closing());
+            }
+            Op::Measure { source } => {
+                if let Some(size) = self.reads.fd(source).and_then(crate::fs::size_now) {
+                    self.engine.handle_measured(source, size);
+                }
             }
             Op::Succeed { old, new } => self.succeed(old, new, moment.now),
             Op::Save { source, checkpoint } => {
@@ -439,7 +451,10 @@ impl<R: Reads, F: Files, W: Watches> Driver<R, KafkaSink, F, W> {
                 self.operate(op, moment);
             }
         }
-        self.store.close(moment.now)
+        let Driver { store, reads, .. } = self;
+        // To close a file of a mount that hangs takes for ever. The process is about to end anyway.
+        std::mem::forget(reads);
+        store.close(moment.now)
     }
 
     fn take_deliveries(&mut self, sink: &mut KafkaSink, now: Nanos) {

@@ -31,6 +31,8 @@ pub trait Watches {
     fn arm(&mut self, source: SourceId, file: BorrowedFd<'_>) -> Result<(), Self::Error>;
     /// No longer watches a file.
     fn disarm(&mut self, source: SourceId);
+    /// Takes in what has happened until now, without waiting.
+    fn catch_up(&mut self);
     /// The next hint.
     fn poll_hint(&mut self) -> Option<Hint>;
 }
@@ -48,6 +50,9 @@ impl Watches for Watch {
     }
     fn disarm(&mut self, source: SourceId) {
         Watch::disarm(self, source);
+    }
+    fn catch_up(&mut self) {
+        Watch::catch_up(self);
     }
     fn poll_hint(&mut self) -> Option<Hint> {
         Watch::poll_hint(self)

@@ -20,6 +20,7 @@ mod pool;
 mod resolve;
 
 pub use error::{FileError, FileErrorKind};
+pub(crate) use open::size_now;
 pub use pool::FsPool;
 
 /// Which files the configuration means, and how far links are followed for them.

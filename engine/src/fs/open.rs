@@ -2,12 +2,12 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use logdrive_core::position::Position;
 use logdrive_core::source::{FINGERPRINT_BYTES_MAX, GUARD_BYTES_MAX, ItemId};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 
 use super::resolve::{self, Found};
@@ -52,6 +52,12 @@ fn evidence(fd: OwnedFd, before: Position) -> io::Result<Opened> {
     let head = read_at(&fd, 0, FINGERPRINT_BYTES_MAX)?;
     let before = read_at(&fd, before.0 - guard_bytes, guard_bytes as usize)?;
     Ok(Opened { fd, file: resolve::file_id(&facts), size: facts.stx_size, head, before })
+}
+
+/// How long an open file is, from what is cached: a dead server is not asked.
+pub(crate) fn size_now(fd: impl AsFd) -> Option<u64> {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    Some(rustix::fs::statx(fd, c"", flags, StatxFlags::SIZE).ok()?.stx_size)
 }
 
 /// At most `count` bytes from `position`, fewer only at the end of the file.

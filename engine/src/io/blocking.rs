@@ -43,6 +43,8 @@ struct Queues {
     reads: VecDeque<(Device, Arc<OwnedFd>, Read)>,
     /// Released files that nobody reads, not yet closed.
     closes: VecDeque<(Device, OwnedFd)>,
+    /// Released files, closed by no thread yet.
+    closing: usize,
     done: VecDeque<ReadDone>,
     /// Reads submitted and not yet done.
     under_way: usize,
@@ -67,6 +69,7 @@ impl BlockingReads {
         let queues = Queues {
             reads: VecDeque::with_capacity(UNDER_WAY_MAX),
             closes: VecDeque::with_capacity(UNDER_WAY_MAX),
+            closing: 0,
             done: VecDeque::with_capacity(UNDER_WAY_MAX),
             under_way: 0,
             shares: Shares::new(THREADS),
@@ -84,9 +87,11 @@ impl BlockingReads {
 
     /// Closes a file that is no longer in the table, now or after its read.
     fn close(&mut self, adopted: Adopted<Arc<OwnedFd>>) {
+        let mut queues = self.shared.lock();
+        queues.closing += 1;
         // While a read is in flight its thread has the file as well, and closes it.
         if let Some(fd) = Arc::into_inner(adopted.file) {
-            self.shared.lock().closes.push_back((adopted.device, fd));
+            queues.closes.push_back((adopted.device, fd));
             self.shared.work.notify_one();
         }
     }
@@ -108,6 +113,10 @@ impl Reads for BlockingReads {
         if let Some(adopted) = self.files.remove(source) {
             self.close(adopted);
         }
+    }
+
+    fn closing(&self) -> usize {
+        self.shared.lock().closing
     }
 
     fn ready(&self) -> bool {
@@ -191,6 +200,8 @@ impl Shared {
                     drop(fd);
                     let mut queues = self.lock();
                     queues.shares.give(device);
+                    queues.closing -= 1;
+                    self.bell.ring();
                     queues
                 }
             };

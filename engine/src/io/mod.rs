@@ -1,9 +1,10 @@
 //! Positioned reads of open files, many in flight, at most one for each file.
 //!
 //! Two implementations keep the same promises and pass the same suite: [`uring`] and, where the ring is
-//! refused, [`blocking`]. [`probe`] chooses between them before anything is started. The driver is
-//! generic over [`Reads`]; nothing here knows what the bytes mean, and nothing is retried but an
-//! interrupted call: an error or a short read is told as it is.
+//! refused, [`blocking`]; [`mixed`] takes each for the files that it is good for. [`probe`] chooses
+//! between them before anything is started. The driver is generic over [`Reads`]; nothing here knows
+//! what the bytes mean, and nothing is retried but an interrupted call: an error or a short read is told
+//! as it is.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -12,6 +13,7 @@ use logdrive_core::position::Position;
 use logdrive_core::source::SourceId;
 
 pub mod blocking;
+pub mod mixed;
 pub mod probe;
 mod table;
 pub mod uring;
@@ -52,6 +54,8 @@ pub trait Reads {
     fn fd(&self, source: SourceId) -> Option<BorrowedFd<'_>>;
     /// Closes a file when its read, if one is under way, is finished. That read is still delivered.
     fn release(&mut self, source: SourceId);
+    /// How many released descriptors are not closed yet; the bell rings when one is.
+    fn closing(&self) -> usize;
     /// Whether another read can be submitted now.
     fn ready(&self) -> bool;
     /// Whether a read of this file can be submitted now: as [`Reads::ready`], and its file system does

@@ -54,6 +54,8 @@ struct Shared {
     reads: VecDeque<(Device, Rc<File>, Read)>,
     /// Released files that nobody reads, not yet closed.
     closes: VecDeque<(Device, File)>,
+    /// Released files, closed by no lane yet.
+    closing: usize,
     done: VecDeque<ReadDone>,
     /// Reads submitted and not yet done.
     under_way: usize,
@@ -78,6 +80,7 @@ impl UringReads {
         let shared = Rc::new(RefCell::new(Shared {
             reads: VecDeque::with_capacity(LANES),
             closes: VecDeque::with_capacity(LANES),
+            closing: 0,
             done: VecDeque::with_capacity(LANES),
             under_way: 0,
             shares: Shares::new(LANES),
@@ -93,9 +96,10 @@ impl UringReads {
 
     /// Closes a file that is no longer in the table, now or after its read.
     fn close(&mut self, adopted: Adopted<Rc<File>>) {
+        let mut shared = self.shared.borrow_mut();
+        shared.closing += 1;
         // While a read is in flight its lane has the file as well, and closes it.
         if let Ok(file) = Rc::try_unwrap(adopted.file) {
-            let mut shared = self.shared.borrow_mut();
             shared.closes.push_back((adopted.device, file));
             shared.wake_one();
         }
@@ -128,6 +132,10 @@ impl Reads for UringReads {
         if let Some(adopted) = self.files.remove(source) {
             self.close(adopted);
         }
+    }
+
+    fn closing(&self) -> usize {
+        self.shared.borrow().closing
     }
 
     fn ready(&self) -> bool {
@@ -218,7 +226,10 @@ async fn lane(index: usize, shared: Rc<RefCell<Shared>>, bell: Bell) {
             Work::Close(device, file) => {
                 // The descriptor is gone whatever the answer; nothing was written through it.
                 let _ = file.close().await;
-                shared.borrow_mut().shares.give(device);
+                let mut shared = shared.borrow_mut();
+                shared.shares.give(device);
+                shared.closing -= 1;
+                bell.ring();
             }
         }
     }

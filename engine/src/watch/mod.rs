@@ -75,6 +75,12 @@ impl WatchError {
 #[derive(Debug)]
 pub struct Watch {
     fd: AsyncFd<OwnedFd>,
+    tables: Tables,
+}
+
+/// What is watched, and what was heard of it.
+#[derive(Debug)]
+struct Tables {
     watches: HashMap<i32, Watched>,
     /// The watch of each directory; its path is in `watches`.
     directories: HashMap<RawPath, i32>,
@@ -118,15 +124,15 @@ impl Watch {
         // SAFETY: the descriptor is owned by the `AsyncFd`, is never taken out, and is the same for life.
         let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }
             .map_err(|e| refused(e.into()))?;
-        Ok(Watch {
-            fd,
+        let tables = Tables {
             watches: HashMap::new(),
             directories: HashMap::new(),
             armed: HashMap::new(),
             hints: VecDeque::new(),
             buffer: vec![MaybeUninit::uninit(); BUFFER_BYTES].into(),
             round: 0,
-        })
+        };
+        Ok(Watch { fd, tables })
     }
 
     /// Watches a directory; `true` when it was not watched before (list it again then: what happened
@@ -143,12 +149,12 @@ impl Watch {
                 return Err(WatchError { operation: "watch a directory", source: errno.into() });
             }
         };
-        match self.directories.insert(path.clone(), wd) {
+        match self.tables.directories.insert(path.clone(), wd) {
             Some(before) if before == wd => return Ok(false),
             Some(before) => self.drop_path(before, path),
             None => {}
         }
-        match self.watches.entry(wd) {
+        match self.tables.watches.entry(wd) {
             Entry::Occupied(mut watched) => match watched.get_mut() {
                 Watched::Directory { paths, .. } => paths.push(path.clone()),
                 // The number of a file's watch that is gone.
@@ -163,7 +169,7 @@ impl Watch {
 
     /// Watches a directory no longer.
     pub fn forget(&mut self, path: &RawPath) {
-        if let Some(wd) = self.directories.remove(path) {
+        if let Some(wd) = self.tables.directories.remove(path) {
             self.drop_path(wd, path);
         }
     }
@@ -183,13 +189,13 @@ impl Watch {
                 return Err(WatchError { operation: "watch a file", source: errno.into() });
             }
         };
-        match self.armed.insert(source, wd) {
+        match self.tables.armed.insert(source, wd) {
             Some(before) if before == wd => return Ok(()),
             // Its event came and is not read yet, or was lost.
             Some(before) => self.drop_source(before, source),
             None => {}
         }
-        match self.watches.entry(wd) {
+        match self.tables.watches.entry(wd) {
             Entry::Occupied(mut watched) => match watched.get_mut() {
                 Watched::File { others, .. } => others.push(source),
                 // The number of a directory's watch that is gone.
@@ -204,14 +210,14 @@ impl Watch {
 
     /// Takes the watch of an armed file back.
     pub fn disarm(&mut self, source: SourceId) {
-        if let Some(wd) = self.armed.remove(&source) {
+        if let Some(wd) = self.tables.armed.remove(&source) {
             self.drop_source(wd, source);
         }
     }
 
     /// The next hint of those that [`Watch::readable`] has read.
     pub fn poll_hint(&mut self) -> Option<Hint> {
-        self.hints.pop_front()
+        self.tables.hints.pop_front()
     }
 
     /// Waits until there is a hint. Can be dropped at any time without losing one.
@@ -219,38 +225,23 @@ impl Watch {
     /// # Errors
     /// The descriptor cannot be read; no hint will come any more.
     pub async fn readable(&mut self) -> io::Result<()> {
-        while self.hints.is_empty() {
+        while self.tables.hints.is_empty() {
             let mut guard = self.fd.readable().await?;
-            // The events of one read follow one another in the buffer; the iterator would read again.
-            let mut events = inotify::Reader::new(guard.get_inner(), &mut self.buffer);
-            let mut read = Round {
-                number: self.round,
-                watches: &mut self.watches,
-                directories: &mut self.directories,
-                armed: &mut self.armed,
-                hints: &mut self.hints,
-            };
-            self.round += 1;
-            loop {
-                match events.next() {
-                    Ok(event) => read.event(self.fd.get_ref(), event.wd(), event.events()),
-                    Err(Errno::INTR) => break,
-                    Err(Errno::AGAIN) => {
-                        guard.clear_ready();
-                        break;
-                    }
-                    Err(errno) => return Err(errno.into()),
-                }
-                if events.is_buffer_empty() {
-                    break;
-                }
+            if self.tables.read(guard.get_inner())? {
+                guard.clear_ready();
             }
         }
         Ok(())
     }
 
+    /// Takes in what has happened until now, without waiting. What cannot be read now is told by
+    /// [`Watch::readable`].
+    pub fn catch_up(&mut self) {
+        while matches!(self.tables.read(self.fd.get_ref()), Ok(false)) {}
+    }
+
     fn drop_path(&mut self, wd: i32, path: &RawPath) {
-        let Some(Watched::Directory { paths, .. }) = self.watches.get_mut(&wd) else { return };
+        let Some(Watched::Directory { paths, .. }) = self.tables.watches.get_mut(&wd) else { return };
         paths.retain(|other| other != path);
         if paths.is_empty() {
             self.drop_watch(wd);
@@ -258,7 +249,7 @@ impl Watch {
     }
 
     fn drop_source(&mut self, wd: i32, source: SourceId) {
-        let Some(Watched::File { first, others }) = self.watches.get_mut(&wd) else { return };
+        let Some(Watched::File { first, others }) = self.tables.watches.get_mut(&wd) else { return };
         others.retain(|other| *other != source);
         if *first == source {
             match others.pop() {
@@ -269,7 +260,7 @@ impl Watch {
     }
 
     fn drop_watch(&mut self, wd: i32) {
-        self.watches.remove(&wd);
+        self.tables.watches.remove(&wd);
         // It may be gone already; its last event is then ignored.
         let _ = inotify::remove_watch(self.fd.get_ref(), wd);
     }
@@ -285,16 +276,28 @@ impl Watched {
     }
 }
 
-/// The tables while the events of one read are turned into hints.
-struct Round<'a> {
-    number: u64,
-    watches: &'a mut HashMap<i32, Watched>,
-    directories: &'a mut HashMap<RawPath, i32>,
-    armed: &'a mut HashMap<SourceId, i32>,
-    hints: &'a mut VecDeque<Hint>,
-}
+impl Tables {
+    /// Reads once, at most a buffer of events, and turns them into hints. Whether nothing was left.
+    fn read(&mut self, inotify: &OwnedFd) -> io::Result<bool> {
+        self.round += 1;
+        // Taken out while its events are told; the iterator would read again after the last of them.
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut events = inotify::Reader::new(inotify, &mut buffer);
+        let read = loop {
+            match events.next() {
+                Ok(event) => self.event(inotify, event.wd(), event.events()),
+                Err(Errno::INTR) => break Ok(false),
+                Err(Errno::AGAIN) => break Ok(true),
+                Err(errno) => break Err(errno.into()),
+            }
+            if events.is_buffer_empty() {
+                break Ok(false);
+            }
+        };
+        self.buffer = buffer;
+        read
+    }
 
-impl Round<'_> {
     fn event(&mut self, inotify: &OwnedFd, wd: i32, flags: ReadFlags) {
         if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
             self.hints.push_back(Hint::Overflow);
@@ -310,7 +313,7 @@ impl Round<'_> {
                 self.gone(wd);
             }
             Some(Watched::Directory { paths, hinted_in }) => {
-                let told = std::mem::replace(hinted_in, self.number) == self.number;
+                let told = std::mem::replace(hinted_in, self.round) == self.round;
                 if !told {
                     self.hints.extend(paths.iter().cloned().map(Hint::Directory));
                 }

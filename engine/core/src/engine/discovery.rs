@@ -19,6 +19,8 @@ use crate::tail::{Ending, State, Tail};
 /// A directory rests this long after a listing, and at least [`REST_SHARE`] times what that took.
 const LISTING_REST: Duration = Duration::from_millis(20);
 const REST_SHARE: u32 = 10;
+/// A directory that changes while it is listed is listed again at once, this often in a row.
+const DISTURBED_MAX: u8 = 3;
 
 impl Engine {
     /// Something changed in a directory.
@@ -69,7 +71,9 @@ impl Engine {
             }
             entry.dirty = false;
             entry.listing = true;
-            entry.started_at = now;
+            if entry.disturbed == 0 {
+                entry.started_at = now;
+            }
             // Armed anew each time: the directory may have been replaced by another of its name.
             self.ops.push_back(Op::Watch { directory: path.clone() });
             self.ops.push_back(Op::List { directory: path.clone() });
@@ -103,16 +107,28 @@ impl Engine {
             let oversize = hold.undrained_bytes_max.is_some_and(|max| undrained > max);
             if !busy && undrained > 0 && (overdue || oversize) {
                 self.end(id, Ending::Gone, now);
-            } else if matches!(tail.state, State::Idle) && tail.open {
+                continue;
+            }
+            self.ops.extend(tail.open.then_some(Op::Measure { source: id }));
+            if matches!(tail.state, State::Idle) && tail.open {
                 self.make_ready(id);
             }
         }
     }
 
     /// Takes a listing, with the directories below that belong to it.
+    ///
+    /// A file that is renamed while its directory is read may be found under neither name, and the new
+    /// file that took its name would be read before it. So a listing is believed only if no hint came
+    /// since it began.
     pub fn handle_listing(&mut self, mut listing: Listing, below: Vec<RawPath>, now: Nanos, wall_ns: i64) {
         let Some(directory) = self.directories.get_mut(&listing.directory) else { return };
         directory.listing = false;
+        if directory.dirty && directory.disturbed < DISTURBED_MAX {
+            directory.disturbed += 1;
+            return;
+        }
+        directory.disturbed = 0;
         directory.listed_once = true;
         let rest = (now.since(directory.started_at) * REST_SHARE).max(LISTING_REST);
         directory.rest_until = now + rest;
@@ -133,7 +149,7 @@ impl Engine {
     /// A directory is gone: so are all names in it.
     pub fn handle_directory_gone(&mut self, directory: &[u8], now: Nanos) {
         let Some(entry) = self.directories.get_mut(directory) else { return };
-        entry.listing = false;
+        (entry.listing, entry.disturbed) = (false, 0);
         entry.listed_once = true;
         entry.rest_until = now + LISTING_REST;
         let names = core::mem::take(&mut entry.names);
@@ -298,6 +314,8 @@ impl Engine {
             State::Ended => {}
             // An open file is read to its end through its descriptor.
             _ if tail.open || matches!(tail.state, State::Opening) => {
+                // From now on no listing tells how much there is.
+                self.ops.extend(tail.open.then_some(Op::Measure { source: id }));
                 if matches!(tail.state, State::Idle) {
                     self.make_ready(id);
                 }

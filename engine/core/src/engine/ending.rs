@@ -120,7 +120,7 @@ impl Engine {
         }
         self.tails.remove(id);
         self.leave_family(family, id);
-        let adopted = suspects.into_iter().find(|&suspect| self.adopt(suspect, acked));
+        let adopted = suspects.into_iter().find(|&suspect| self.adopt(suspect, acked, fingerprint));
         let counts = &mut self.items[item.0 as usize].counts;
         let again = adopted.is_some() || ending == Some(Ending::Retired);
         counts.land(lost, if again { Fate::Replayed } else { Fate::Vanished });
@@ -143,12 +143,12 @@ impl Engine {
         let ghost = self.ghosts.iter().position(|ghost| {
             ghost.family == family
                 && ghost.until > now
-                && ghost.mark.position <= size
+                && (ghost.mark.position <= size || Fingerprint::covers(ghost.fingerprint.len, size.0))
                 && begins_like(ghost.fingerprint)
         });
         if let Some(at) = ghost {
             let ghost = self.ghosts.swap_remove(at);
-            return self.adopt(id, ghost.mark);
+            return self.adopt(id, ghost.mark, ghost.fingerprint);
         }
         let members = self.families.get(&family).cloned().unwrap_or_default();
         let of = members.into_iter().find(|&other| {
@@ -183,7 +183,7 @@ impl Engine {
     }
 
     /// Lets a copy go on at `mark`, where its original ended. The next read checks the guard.
-    fn adopt(&mut self, id: SourceId, mark: Mark) -> bool {
+    fn adopt(&mut self, id: SourceId, mark: Mark, fingerprint: Fingerprint) -> bool {
         let Some(tail) = self.tails.get_mut(id) else { return false };
         if matches!(tail.state, State::Ended) || tail.names.is_empty() {
             return false;
@@ -191,6 +191,8 @@ impl Engine {
         tail.framed = mark;
         tail.ledger = Ledger::new(mark);
         tail.size = tail.size.max(mark.position);
+        tail.copied = Some(fingerprint.len);
+        self.ops.extend(tail.open.then_some(Op::Measure { source: id }));
         let path = tail.names[0].clone();
         self.ops.push_back(Op::Note(Note::Adopted { path, position: mark.position }));
         self.mark_unsaved(id);

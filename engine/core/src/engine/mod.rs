@@ -72,7 +72,12 @@ pub enum Op {
         /// Of which open file.
         source: SourceId,
     },
-    /// Close the descriptor.
+    /// Look how long an open file is, without asking a server: [`Engine::handle_measured`].
+    Measure {
+        /// Which.
+        source: SourceId,
+    },
+    /// Close the descriptor: [`Engine::handle_closing`].
     Release {
         /// Of which source.
         source: SourceId,
@@ -198,6 +203,8 @@ struct Directory {
     listing: bool,
     dirty: bool,
     listed_once: bool,
+    /// Listings in a row during which it changed.
+    disturbed: u8,
     /// Not listed again before, so that a directory in constant change costs a bounded share.
     rest_until: Nanos,
     started_at: Nanos,
@@ -233,6 +240,10 @@ pub struct Engine {
     /// Sources that wait for a descriptor, in order.
     opening: VecDeque<SourceId>,
     open_count: usize,
+    /// Descriptors to be closed that the driver has not been told of.
+    releasing: usize,
+    /// Descriptors that the driver has not closed yet.
+    closing: usize,
     /// Where the search for a descriptor to give up goes on.
     evict_cursor: usize,
     /// No file is opened before: the process has run out of descriptors.
@@ -273,6 +284,8 @@ impl Engine {
             held: VecDeque::new(),
             opening: VecDeque::new(),
             open_count: 0,
+            releasing: 0,
+            closing: 0,
             evict_cursor: 0,
             open_again_at: Nanos(0),
             unsaved: VecDeque::new(),
@@ -291,7 +304,9 @@ impl Engine {
         self.start_listings(now);
         self.start_openings(now);
         self.judge_strays(now);
-        self.ops.pop_front().or_else(|| self.next_save())
+        let op = self.ops.pop_front();
+        self.releasing -= usize::from(matches!(op, Some(Op::Release { .. })));
+        op.or_else(|| self.next_save())
     }
 
     /// When to call again at the latest, if nothing else happens.

@@ -35,6 +35,10 @@ pub enum OpenFailure {
 /// After running out of descriptors, no file is opened for this long.
 const DESCRIPTORS_PAUSE_NANOS: u64 = 1_000_000_000;
 
+/// Descriptors beyond the limit that may be on their way out. They are closed while others are opened
+/// already, and the process has few to spare.
+const CLOSING_MAX: usize = 16;
+
 impl Engine {
     /// Hands out descriptors, first come first served; idle files give theirs up when none is left.
     pub(super) fn start_openings(&mut self, now: Nanos) {
@@ -47,7 +51,8 @@ impl Engine {
                 self.opening.pop_front();
                 continue;
             }
-            if self.open_count >= self.limits.open_files && !self.evict() {
+            let closing = self.releasing + self.closing;
+            if self.open_count >= self.limits.open_files && (closing >= CLOSING_MAX || !self.evict()) {
                 return;
             }
             self.opening.pop_front();
@@ -86,7 +91,21 @@ impl Engine {
         if tail.open {
             tail.open = false;
             self.open_count -= 1;
+            self.releasing += 1;
             self.ops.push_back(Op::Release { source: id });
+        }
+    }
+
+    /// How many of the descriptors that were to be closed are not closed yet.
+    pub fn handle_closing(&mut self, count: usize) {
+        self.closing = count;
+    }
+
+    /// How long an open file is now.
+    pub fn handle_measured(&mut self, id: SourceId, size: u64) {
+        if let Some(tail) = self.tails.get_mut(id).filter(|tail| !matches!(tail.state, State::Ended)) {
+            tail.size = tail.size.max(Position(size));
+            tail.fit_copy(size);
         }
     }
 
@@ -94,6 +113,7 @@ impl Engine {
     pub fn handle_opened(&mut self, id: SourceId, opened: Opened, now: Nanos) {
         let Some(tail) = self.tails.get_mut(id).filter(|tail| matches!(tail.state, State::Opening)) else {
             self.open_count -= 1;
+            self.releasing += 1;
             self.ops.push_back(Op::Release { source: id });
             return;
         };
@@ -118,6 +138,7 @@ impl Engine {
             return;
         }
         tail.size = tail.size.max(Position(opened.size));
+        tail.fit_copy(opened.size);
         tail.failures = 0;
         if tail.head.is_empty() && opened.head.len() > tail.fingerprint.len as usize {
             tail.fingerprint = Fingerprint::of(&opened.head);

@@ -64,6 +64,20 @@ fn r01_a_successor_that_appears_during_its_predecessors_last_look_is_read() {
 }
 
 #[test]
+fn r01_a_file_renamed_while_its_directory_is_listed_keeps_its_place() {
+    check(
+        r#"append a "1\n"; rename a a.1; append a "2\n"; overlook a.1; list; wait 60"#,
+        expect![[r#"
+            found /l/a at 0
+            send #1 /l/a[0,2) 1
+            renamed /l/a /l/a.1
+            found /l/a at 0
+            send #2 /l/a[0,2) 2
+        "#]],
+    );
+}
+
+#[test]
 fn r02_a_chain_of_renames_while_stopped_is_resumed_oldest_first() {
     check(
         r#"append a "1\n2\n"; list; wait 30; ack; wait 30; append a "3\n"; wait 10; kill;
@@ -128,6 +142,41 @@ fn r05_the_copy_of_copytruncate_is_not_sent_again() {
             send #2 /l/a[0,4) two
             /l/a.1 0<=4<=4<=4<=4<=4 at end
             /l/a 0<=4<=4<=4<=4<=4 at end
+        "#]],
+    );
+}
+
+#[test]
+fn r04_what_is_appended_to_a_deleted_file_counts_for_the_cap() {
+    check_with(
+        |item| item.unlinked.undrained_bytes_max = Some(10),
+        r#"append a "1\n"; list; wait 30; ack; full on; append a "2\n"; append a "a line of twenty bytes\n"; unlink a; list;
+           wait 11000; full off; wait 30; ack; wait 30; counts"#,
+        expect![[r#"
+            found /l/a at 0
+            send #1 /l/a[0,2) 1
+            over /l/a Gone lost 25
+            counts read 2/4, acked 1/2, replayed 1/2, gone 0/25
+        "#]],
+    );
+}
+
+#[test]
+fn r06_a_copy_that_was_made_before_the_last_line_is_not_sent_again() {
+    check(
+        r#"append a "1\n"; list; wait 30; ack; copy a a.1; list; wait 30; append a "2\n"; wait 30; ack;
+           truncate a; append a "3\n"; wait 30; ack; append a.1 "4\n"; wait 30; ack; wait 60; positions"#,
+        expect![[r#"
+            found /l/a at 0
+            send #1 /l/a[0,2) 1
+            found /l/a.1 at 0
+            send #2 /l/a[2,4) 2
+            replaced /l/a at 4
+            adopted /l/a.1 at 4
+            send #3 /l/a[0,2) 3
+            send #4 /l/a.1[2,4) 4
+            /l/a.1 0<=4<=4<=4<=4<=4 at end
+            /l/a 0<=2<=2<=2<=2<=2 at end
         "#]],
     );
 }

@@ -125,6 +125,8 @@ pub(super) struct World {
     now: Nanos,
     births: u64,
     quiet: bool,
+    /// The next listing misses this name: it came while the directory was read.
+    overlooked: Option<Vec<u8>>,
 }
 
 impl World {
@@ -143,6 +145,7 @@ impl World {
             now: Nanos(1_000_000_000),
             births: 0,
             quiet: false,
+            overlooked: None,
         }
     }
 
@@ -209,6 +212,7 @@ impl World {
                 self.deliver(first, outcome);
             }
             "full" => self.broker.full = first == "on",
+            "overlook" => self.overlooked = Some(path),
             // The directory cannot be listed: nothing in it is found meanwhile.
             "quiet" => self.quiet = first == "on",
             "away" => self.broker.away = first == "on",
@@ -357,7 +361,9 @@ impl World {
     fn operate(&mut self, op: Op) {
         match op {
             Op::List { directory } => {
-                let listed = self.names.iter().filter(|_| !self.quiet);
+                let overlooked = self.overlooked.take();
+                let seen = |name: &Vec<u8>| !self.quiet && overlooked.as_ref() != Some(name);
+                let listed = self.names.iter().filter(|(name, _)| seen(name));
                 let entries = listed.map(|(name, ino)| {
                     let file = &self.files[ino];
                     Entry {
@@ -369,6 +375,9 @@ impl World {
                     }
                 });
                 let listing = Listing { directory, entries: entries.collect(), complete: !self.quiet };
+                if overlooked.is_some() {
+                    self.engine.handle_directory_hint(b"/l");
+                }
                 self.engine.handle_listing(listing, Vec::new(), self.now, self.now.0 as i64);
             }
             Op::Open { source, path, before, .. } => match self.names.get(&path[..]) {
@@ -386,6 +395,10 @@ impl World {
                     self.engine.handle_opened(source, opened, self.now);
                 }
             },
+            Op::Measure { source } => {
+                let size = self.files[&self.open[&source]].content.len() as u64;
+                self.engine.handle_measured(source, size);
+            }
             Op::Release { source } => drop(self.open.remove(&source)),
             Op::Succeed { old, new } => {
                 let ino = self.open.remove(&old).unwrap();
