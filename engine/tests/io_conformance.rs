@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use bytes::BytesMut;
 use logdrive::bell::Bell;
 use logdrive::io::blocking::BlockingReads;
+use logdrive::io::mixed::MixedReads;
 use logdrive::io::probe::{Io, choose};
 use logdrive::io::uring::UringReads;
 use logdrive::io::{Read, ReadDone, Reads, uring};
@@ -33,6 +34,19 @@ macro_rules! conformance {
                 uring::start(async {
                     let bell = Bell::default();
                     super::$story(UringReads::new(bell.clone()), bell).await;
+                });
+            })*
+        }
+        mod over_both {
+            use super::*;
+            $(#[test] fn $story() {
+                if let Err(refused) = choose(Io::Uring) {
+                    eprintln!("not run: {}", refused.advice());
+                    return;
+                }
+                uring::start(async {
+                    let bell = Bell::default();
+                    super::$story(MixedReads::new(bell.clone()), bell).await;
                 });
             })*
         }

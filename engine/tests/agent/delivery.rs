@@ -12,17 +12,19 @@ use crate::wait::until_true;
 use RDKafkaRespErr as Answer;
 
 const SLOW: Duration = Duration::from_millis(700);
+/// Longer than any test waits.
+const SILENT: Duration = Duration::from_secs(3600);
 #[test]
 fn k01_the_broker_is_down_at_the_start() {
     let site = Site::with_partitions(1);
-    site.kafka.broker_down(-1).unwrap();
+    site.broker_down();
     let mut family = Family::create(site.log("app.log"));
     family.write_wide(100_000, 400);
     let mut agent = site.agent().set("limits.in_flight=8MiB").start();
     agent.await_log(&["Connection refused"]);
     assert!(agent.http("/readyz").is_none_or(|(code, _)| code == 503));
     let before = agent.peak_mib();
-    site.kafka.broker_up(-1).unwrap();
+    site.broker_up();
     site.topic.await_count(100_000);
     let peak = agent.peak_mib();
     agent.await_ready();
@@ -38,13 +40,13 @@ fn k02_down_for_longer_than_any_timeout() {
     family.write(10);
     let mut agent = site.agent().set("kafka.stall_timeout=5s").start();
     site.topic.await_count(10);
-    site.kafka.broker_down(-1).unwrap();
+    site.broker_down();
     family.write(5000);
     // Longer than what makes the watchdog replace a producer when brokers answer.
     until_true("they wait for long", || agent.metric("logdrive_oldest_unacked_seconds") > 8.0);
     family.write(5000);
     assert_eq!(agent.metric("logdrive_lines_dropped_total"), 0.0);
-    site.kafka.broker_up(-1).unwrap();
+    site.broker_up();
     site.topic.await_value(family.last());
     assert!(agent.is_alive());
     agent.stop();
@@ -141,6 +143,30 @@ fn k08_a_batch_that_is_too_large_is_split() {
 }
 
 #[test]
+fn k09_a_broker_that_refuses_a_batch_once_is_asked_again() {
+    for answer in
+        [Answer::RD_KAFKA_RESP_ERR_UNSUPPORTED_COMPRESSION_TYPE, Answer::RD_KAFKA_RESP_ERR_INVALID_MSG]
+    {
+        let site = Site::new();
+        let mut family = Family::create(site.log("app.log"));
+        family.write(100);
+        let agent = site.agent().start();
+        site.topic.await_count(100);
+        site.kafka.request_errors(RDKafkaApiKey::Produce, &[answer]);
+        for _ in 0..5 {
+            family.write(200);
+        }
+        site.topic.await_value(family.last());
+        until_true("all is acknowledged", || agent.metric("logdrive_file_lag_bytes") == 0.0);
+        assert_eq!(agent.metric("logdrive_lines_dropped_total"), 0.0, "{answer:?}");
+        agent.stop();
+        // A broker takes nothing that follows a gap in the sequence numbers; the mock does, and what
+        // followed the refused batch comes twice.
+        assert_no_loss(&site.whole(), &[&family]);
+    }
+}
+
+#[test]
 fn k13_errors_that_pass_keep_the_order() {
     all_arrives_after(&[
         Answer::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
@@ -214,6 +240,54 @@ fn k22_a_broker_without_disk_or_replicas_is_waited_for() {
 }
 
 #[test]
+fn k23_a_broker_that_never_answers_is_noticed_and_its_lines_are_sent_again() {
+    let site = Site::new();
+    let mut family = Family::create(site.log("app.log"));
+    family.write(10);
+    let mut agent = site
+        .agent()
+        .set("kafka.stall_timeout=5s")
+        .set("kafka.options={\"socket.timeout.ms\"=\"2000\"}")
+        .start();
+    site.topic.await_count(10);
+    site.kafka.broker_round_trip_time(-1, SILENT).unwrap();
+    family.write(1000);
+    until_true("the stall shows", || agent.metric("logdrive_oldest_unacked_seconds") > 3.0);
+    agent.await_log(&["brokers are down"]);
+    site.kafka.broker_round_trip_time(-1, Duration::ZERO).unwrap();
+    // The connections over which nothing came are given up by then.
+    site.topic.await_value(family.last());
+    until_true("all is acknowledged", || agent.metric("logdrive_file_lag_bytes") == 0.0);
+    agent.stop();
+    let records = site.whole();
+    assert_no_loss(&records, &[&family]);
+    assert_order_of_firsts(&records, &[&family]);
+}
+
+#[test]
+fn k24_weaker_promises_are_said_and_nonsense_is_refused() {
+    let site = Site::new();
+    site.append("app.log", "one\n");
+    for acks in ["0", "1"] {
+        let mut agent = site.agent().arg("--acks").arg(acks).args("--compression none").start();
+        agent.await_log(&["kafka.acks"]);
+        site.append("app.log", format!("with {acks}\n"));
+        site.topic.await_value(format!("with {acks}").as_bytes());
+        assert_eq!(agent.count_log(&["kafka.acks"]), 1, "{}", agent.log());
+        agent.stop();
+    }
+    for (option, words) in [
+        ("{\"no.such.property\"=\"1\"}", "no.such.property"),
+        ("{\"enable.idempotence\"=\"false\"}", "enable.idempotence"),
+        ("{\"acks\"=\"0\"}", "acks"),
+    ] {
+        let refused = site.agent().set(format!("kafka.options={option}")).finish();
+        refused.with_code(78).saying(&[words]);
+    }
+    site.agent().args("--acks 2").finish().with_code(78).saying(&["--acks", "allowed: all, 1, 0"]);
+}
+
+#[test]
 fn k25_killed_with_lines_in_the_queue() {
     let site = Site::new();
     let mut family = Family::create(site.log("app.log"));
@@ -221,11 +295,11 @@ fn k25_killed_with_lines_in_the_queue() {
     let agent = site.agent().start();
     site.topic.await_count(1000);
     until_true("all is acknowledged", || agent.metric("logdrive_file_lag_bytes") == 0.0);
-    site.kafka.broker_down(-1).unwrap();
+    site.broker_down();
     family.write(20_000);
     until_true("they are in the queue", || agent.metric("logdrive_in_flight_lines") == 20_000.0);
     agent.kill();
-    site.kafka.broker_up(-1).unwrap();
+    site.broker_up();
     let agent = site.agent().start();
     site.topic.await_count(21_000);
     agent.stop();
@@ -265,6 +339,33 @@ fn keys_and_headers_say_where_a_record_comes_from() {
         assert_eq!((header("host"), header("path")), (host.clone(), path.clone()));
         assert_eq!(header("offset"), offset);
         assert!(!header("generation").is_empty());
+    }
+}
+
+#[test]
+fn partitions_are_chosen_as_configured() {
+    for (rule, spread) in [("2", 1..=1), ("sticky", 2..=4), ("key", 2..=4), ("source", 2..=4)] {
+        let site = Site::new();
+        for at in 0..30 {
+            append(site.log(&format!("f{at}.log")), "a line\n".repeat(10));
+        }
+        let launch = site.agent().set(format!("item.partition={rule}"));
+        let launch = if rule == "sticky" { launch.set("item.sticky_slice=1ms") } else { launch };
+        let agent = launch.start();
+        site.topic.await_count(300);
+        let mut round = 0;
+        while rule == "sticky" && round < 50 {
+            round += 1;
+            append(site.log("f0.log"), "a line\n");
+            site.topic.await_count(300 + round);
+        }
+        agent.stop();
+        let mut used: Vec<i32> = site.whole().iter().map(|record| record.partition).collect();
+        used.dedup();
+        used.sort_unstable();
+        used.dedup();
+        assert!(spread.contains(&used.len()), "{rule}: {used:?}");
+        assert!(rule != "2" || used == [2], "{used:?}");
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::AsFd;
+use std::process::Command;
 
 use rustix::mm::{MapFlags, MsyncFlags, ProtFlags};
 
 use crate::lines::{Family, assert_complete, values};
-use crate::process::Launch;
+use crate::process::{Launch, spawn};
 use crate::site::Site;
 
 #[test]
@@ -28,8 +29,8 @@ fn f01_twenty_thousand_files_appear_at_once() {
 fn with_inotify_limit(launch: Launch, limit: &str, value: u32) -> Option<Launch> {
     let script = format!("echo {value} > /proc/sys/user/{limit} && exec \"$@\"");
     let prefix = ["unshare", "-U", "-r", "sh", "-c", &script, "sh"];
-    let possible = std::process::Command::new(prefix[0]).args(&prefix[1..]).arg("true").status();
-    if possible.is_ok_and(|status| status.success()) {
+    let mut possible = spawn(Command::new(prefix[0]).args(&prefix[1..]).arg("true"));
+    if possible.wait().unwrap().success() {
         Some(launch.under(&prefix))
     } else {
         eprintln!("not tested, it needs user namespaces: {limit}={value}");

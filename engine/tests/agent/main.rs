@@ -20,6 +20,7 @@ mod content;
 mod control;
 mod delivery;
 mod discovery;
+mod hung;
 mod names;
 mod objects;
 mod real_broker;

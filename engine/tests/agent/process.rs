@@ -8,7 +8,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -86,8 +86,6 @@ impl Launch {
         if let Some(user) = self.user {
             command.uid(user).gid(user);
         }
-        // SAFETY: one system call, which touches no memory of this process.
-        unsafe { command.pre_exec(keep_nothing_else_open) };
         command
     }
 
@@ -100,7 +98,7 @@ impl Launch {
     pub(crate) fn start_writing_to(self, stdout: Stdio) -> Agent {
         let mut command = self.command();
         command.stdout(stdout);
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        let mut child = spawn(&mut command);
         let stderr = Capture::of(child.stderr.take().expect("piped"));
         let stdout = child.stdout.take().map(Capture::of);
         Agent { child, stderr, stdout, http: self.http, over: false }
@@ -112,9 +110,39 @@ impl Launch {
     }
 }
 
+/// Between its birth and its exec a process holds what its parent had open, also the mock clusters'
+/// sockets; one of them cannot listen again on its port meanwhile.
+static BIRTHS: Mutex<()> = Mutex::new(());
+
+/// Starts a process that holds nothing of this one.
+pub(crate) fn spawn(command: &mut Command) -> Child {
+    // SAFETY: two system calls, which touch no memory of this process.
+    unsafe { command.pre_exec(be_on_its_own) };
+    let birth = BIRTHS.lock().unwrap_or_else(PoisonError::into_inner);
+    let child = command.spawn();
+    drop(birth);
+    child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"))
+}
+
+/// Runs a program to its end, which must be a good one, and returns what it wrote.
+pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
+    let mut command = Command::new(program);
+    let child = spawn(command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()));
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{program} {arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Does something while no process is being born.
+pub(crate) fn between_births<T>(act: impl FnOnce() -> T) -> T {
+    let _none = BIRTHS.lock().unwrap_or_else(PoisonError::into_inner);
+    act()
+}
+
 /// The mock cluster's sockets and pipes are not closed on exec: an agent that held them would keep
-/// connections open that the cluster has closed.
-fn keep_nothing_else_open() -> std::io::Result<()> {
+/// connections open that the cluster has closed. And an agent does not outlive its test.
+fn be_on_its_own() -> std::io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     let flags = libc::CLOSE_RANGE_CLOEXEC as libc::c_int;
     // SAFETY: the call marks descriptors of this process to be closed on exec, and no more.
     match unsafe { libc::close_range(3, libc::c_uint::MAX, flags) } {

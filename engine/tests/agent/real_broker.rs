@@ -4,7 +4,6 @@
 //! kill it (`scripts/kafka --dir D`). `scripts/test` sets both. The tests take turns with it.
 
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -14,7 +13,7 @@ use rdkafka::config::ClientConfig;
 use tempfile::TempDir;
 
 use crate::lines::{Family, append, assert_complete, values};
-use crate::process::Launch;
+use crate::process::{Launch, run};
 use crate::topic::{Record, Topic};
 use crate::wait::{until, until_true};
 
@@ -84,8 +83,7 @@ impl Real {
     /// `scripts/kafka VERB`.
     fn control(&self, verb: &str) {
         let command = std::env::var("LOGDRIVE_KAFKA_CTL").expect("LOGDRIVE_KAFKA_CTL controls the broker");
-        let output = Command::new("sh").arg("-c").arg(format!("{command} {verb}")).output().unwrap();
-        assert!(output.status.success(), "{command} {verb}: {output:?}");
+        run("sh", &["-c", &format!("{command} {verb}")]);
     }
 }
 
@@ -226,8 +224,7 @@ fn k23_the_broker_is_stopped_for_a_while() {
 /// Who listens at a port, by what `scripts/kafka status` says.
 fn broker_pid(port: &str) -> rustix::process::Pid {
     let command = std::env::var("LOGDRIVE_KAFKA_CTL").expect("LOGDRIVE_KAFKA_CTL controls the broker");
-    let output = Command::new("sh").arg("-c").arg(format!("{command} status")).output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
+    let text = run("sh", &["-c", &format!("{command} status")]);
     let line = text.lines().find(|line| line.contains(&format!(":{port},"))).expect("a running broker");
     let pid = line.split("pid ").nth(1).and_then(|rest| rest.split(',').next()).expect("a pid");
     rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap()

@@ -10,6 +10,15 @@ use crate::lines::{Family, append, assert_complete, values};
 use crate::site::{Site, is_root};
 
 #[test]
+fn x01_only_loopback_is_listened_to() {
+    let site = Site::new();
+    for address in ["0.0.0.0:9180", "[::]:9180", "192.0.2.1:9180"] {
+        let refused = site.agent_serving_at(address).finish();
+        refused.with_code(78).saying(&["--http", "only loopback"]);
+    }
+}
+
+#[test]
 fn x02_what_is_no_http_is_answered_or_closed() {
     let site = Site::new();
     let agent = site.agent().start();
@@ -126,6 +135,7 @@ fn x14_a_kernel_that_forbids_the_ring() {
         let lines: Vec<&str> = refused.stderr.lines().filter(|line| line.contains("io_uring")).collect();
         assert_eq!(lines.len(), 1, "one clear line:\n{}", refused.stderr);
         assert!(lines[0].contains("blocking"), "it names the way out: {}", lines[0]);
+        assert_eq!(lines[0].matches("os error").count(), 1, "{}", lines[0]);
 
         let mut family = Family::create(site.log("app.log"));
         family.write(1000);

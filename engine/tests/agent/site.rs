@@ -7,7 +7,7 @@ use rdkafka::producer::DefaultProducerContext;
 use tempfile::TempDir;
 
 use crate::lines::append;
-use crate::process::Launch;
+use crate::process::{Launch, between_births};
 use crate::topic::{Record, Topic};
 
 /// A directory of logs, a state folder, and a mock cluster with one topic.
@@ -67,6 +67,16 @@ impl Site {
         self.kafka.bootstrap_servers()
     }
 
+    /// Closes all connections to Kafka and accepts no new one.
+    pub(crate) fn broker_down(&self) {
+        self.kafka.broker_down(-1).unwrap();
+    }
+
+    /// Accepts connections again.
+    pub(crate) fn broker_up(&self) {
+        between_births(|| self.kafka.broker_up(-1)).unwrap();
+    }
+
     /// Appends to a log with one write.
     pub(crate) fn append(&self, name: &str, bytes: impl AsRef<[u8]>) {
         append(self.log(name), bytes);
@@ -84,6 +94,12 @@ impl Site {
     /// `logdrive run` over `logs/*.log`, from the beginning.
     pub(crate) fn agent(&self) -> Launch {
         self.reading("*.log")
+    }
+
+    /// [`Site::agent`] with its status at this address.
+    pub(crate) fn agent_serving_at(&self, address: &str) -> Launch {
+        let launch = self.connected(Launch::verb("run")).arg("--include").arg(self.log("*.log"));
+        launch.args("--read-from beginning --topic").arg(TOPIC).arg("--http").arg(address)
     }
 
     /// [`Site::agent`] with other brokers.

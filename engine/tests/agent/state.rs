@@ -180,6 +180,34 @@ fn assert_refused(site: &Site, file: &Path, words: &[&str]) {
 }
 
 #[test]
+fn s04_a_damaged_state_is_refused_and_left_untouched() {
+    let site = remembered();
+    let file = site.state().join("positions");
+    let whole = fs::read(&file).unwrap();
+    for damaged in [
+        whole.iter().map(|byte| byte ^ 0x10).collect(),
+        whole[..whole.len() / 16].to_vec(),
+        [vec![0xff; 8192], whole[8192..].to_vec()].concat(),
+        [whole[..8192].to_vec(), vec![0xff; whole.len() - 8192]].concat(),
+    ] {
+        fs::write(&file, &damaged).unwrap();
+        assert_refused(&site, &file, &["positions", "damaged", "nothing was changed"]);
+    }
+    // One flipped bit costs nothing: every slot is there twice.
+    for at in [9, 4096 + 9, 8192 + 50, 12288 + 50] {
+        let mut flipped = if at == 9 { whole.clone() } else { fs::read(&file).unwrap() };
+        flipped[at] ^= 1;
+        fs::write(&file, &flipped).unwrap();
+        let agent = site.agent().start();
+        site.append("app.log", format!("{at}\n"));
+        site.topic.await_value(at.to_string().as_bytes());
+        agent.stop();
+    }
+    let arrived = values(&site.whole());
+    assert!(arrived.len() <= 9, "at most the last update is sent again: {arrived:?}");
+}
+
+#[test]
 fn s05_an_empty_or_missing_state_is_never_a_fresh_start() {
     let site = remembered();
     let file = site.state().join("positions");
@@ -353,11 +381,11 @@ fn s13_a_stop_while_the_broker_is_down_ends_in_time() {
     family.write(10);
     let agent = site.agent().set("shutdown_timeout=500ms").start();
     site.topic.await_count(10);
-    site.kafka.broker_down(-1).unwrap();
+    site.broker_down();
     family.write(1000);
     until_true("lines are in flight", || agent.metric("logdrive_in_flight_lines") > 0.0);
     agent.stop().saying(&["what is not acknowledged is read again at the next start"]);
-    site.kafka.broker_up(-1).unwrap();
+    site.broker_up();
     let agent = site.agent().start();
     site.topic.await_count(1010);
     agent.stop();
@@ -371,14 +399,14 @@ fn s13_a_second_signal_ends_at_once() {
     family.write(10);
     let mut agent = site.agent().set("shutdown_timeout=1h").start();
     site.topic.await_count(10);
-    site.kafka.broker_down(-1).unwrap();
+    site.broker_down();
     family.write(1000);
     until_true("lines are in flight", || agent.metric("logdrive_in_flight_lines") > 0.0);
     agent.signal(rustix::process::Signal::TERM);
     agent.await_log(&["stopping"]);
     agent.signal(rustix::process::Signal::TERM);
     agent.exit().with_code(0);
-    site.kafka.broker_up(-1).unwrap();
+    site.broker_up();
     let agent = site.agent().start();
     site.topic.await_count(1010);
     agent.stop();
@@ -391,7 +419,7 @@ fn s14_a_thousand_files_and_no_broker_in_bounded_memory() {
     let agent = site.agent().start();
     site.append("first.log", "first\n");
     site.topic.await_count(1);
-    site.kafka.broker_down(-1).unwrap();
+    site.broker_down();
     let line = [b"z".repeat(199), b"\n".to_vec()].concat();
     for at in 0..1000 {
         append(site.log(&format!("f{at}.log")), line.repeat(1000));
@@ -399,7 +427,7 @@ fn s14_a_thousand_files_and_no_broker_in_bounded_memory() {
     until_true("all files are known and reading has paused", || {
         agent.metric("logdrive_files_known") == 1001.0 && agent.metric("logdrive_in_flight_bytes") > 1e6
     });
-    site.kafka.broker_up(-1).unwrap();
+    site.broker_up();
     site.topic.await_count(1_000_001);
     let peak = agent.peak_mib();
     agent.stop();
