@@ -11,6 +11,7 @@ use logdrive_core::position::Nanos;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
+use crate::alarm::Alarm;
 use crate::bell::Bell;
 use crate::cli::one_line;
 use crate::clock::{Clock, wall_ns};
@@ -92,7 +93,8 @@ async fn serve<R: Reads>(
     let mut driver: AgentDriver<R> =
         Driver::new(engine, (reads, sink, files, watch), store, slots, monitor.metrics());
     let items = Items::new(host, lost_to_end);
-    let mut agent = Agent { items, plan: None, clock, bell, monitor, reread, tick_at: Nanos(0) };
+    let alarm = Alarm::new().context("cannot have a timer")?;
+    let mut agent = Agent { items, plan: None, clock, bell, monitor, reread, alarm, tick_at: Nanos(0) };
     agent.apply(&mut driver, plan)?;
     agent.ship(&mut driver, &mut signals).await;
     let code = agent.stop(driver, &mut signals).await?;
@@ -109,6 +111,7 @@ struct Agent {
     bell: Bell,
     monitor: Monitor,
     reread: Reread,
+    alarm: Alarm,
     tick_at: Nanos,
 }
 
@@ -169,13 +172,15 @@ impl Agent {
             tokio::task::yield_now().await;
             return None;
         }
-        let wait = self.clock.until(driver.timeout().min(self.tick_at).min(until));
+        let at = driver.timeout().min(self.tick_at).min(until);
+        let wait = self.clock.until(at);
+        self.alarm.set(at, wait).expect("a timer can be set");
         self.bell.nap(wait <= NAP_MAX && !driver.engine.awaits_deliveries());
         let wish = tokio::select! {
             () = self.bell.wait() => None,
             () = hinted(driver.watch_mut()) => None,
             wish = signals.next() => Some(wish),
-            () = tokio::time::sleep(wait) => None,
+            () = self.alarm.ring() => None,
         };
         self.bell.nap(false);
         wish

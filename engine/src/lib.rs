@@ -4,6 +4,7 @@
 //! and `fs` know the core's types and never each other.
 
 pub mod agent;
+pub mod alarm;
 pub mod args;
 pub mod bell;
 pub mod cli;

@@ -20,7 +20,7 @@ const MESSAGE_BYTES: u64 = 256;
 /// An unlinked file that is drained is released after this long without news.
 const UNLINKED_GRACE: Duration = Duration::from_secs(5);
 /// How long a busy file rests at its end before the next look.
-const REST: Duration = Duration::from_millis(3);
+const REST: Duration = Duration::from_millis(4);
 
 /// The budget of `limits.in_flight`, one half for chunks and one for what librdkafka adds.
 #[must_use]
