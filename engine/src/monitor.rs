@@ -377,7 +377,7 @@ mod tests {
                     }
                     _ => {}
                 }
-            } else if let Some(mut read) = engine.poll_read(NOW) {
+            } else if let Some(mut read) = engine.poll_read(NOW, |_| true) {
                 let from = CONTENT.len().min(read.position.0 as usize);
                 read.buffer.extend_from_slice(&CONTENT[from..]);
                 engine.handle_read(read, NOW, 0);

@@ -98,7 +98,7 @@ fn k08_a_brokers_refusal_counts_only_for_a_batch_that_was_alone() {
     let one = bed.returned.pop().unwrap();
     bed.send(one);
     let two = bed.batch(&file, &["two"]);
-    let TrySend::Unavailable(two) = bed.sink.try_send(two) else { panic!("the first one is not alone") };
+    let TrySend::Blocked(two) = bed.sink.try_send(two) else { panic!("the first one is not alone") };
     bed.send(two);
     let third = bed.batch(&file, &["three", "four"]);
     bed.send(third);

@@ -49,7 +49,7 @@ fn circulate(bed: &mut Bed, pool: &mut Vec<Batch>, ids: &mut u64, count: usize) 
             batch.id = BatchId(*ids);
             match bed.sink.try_send(batch) {
                 TrySend::Sent => sent += 1,
-                TrySend::Full(batch) | TrySend::Unavailable(batch) => {
+                TrySend::Full(batch) | TrySend::Unavailable(batch) | TrySend::Blocked(batch) => {
                     pool.push(batch);
                     break;
                 }

@@ -97,6 +97,8 @@ pub enum TrySend {
     Full(Batch),
     /// The topic is not to be had now: the batch is not kept, its lines are read again later.
     Unavailable(Batch),
+    /// Its partition takes nothing now, others may: as [`TrySend::Unavailable`], but for its file alone.
+    Blocked(Batch),
 }
 
 /// Where batches go: librdkafka, later a producer of our own, and the simulator's broker.

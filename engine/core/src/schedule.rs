@@ -1,9 +1,10 @@
-//! Who is served next: a queue of sources that wait for a turn, and times at which others wake.
+//! Who is served next: a queue of sources that wait for a turn, those whose file system is busy, and times
+//! at which others wake.
 //!
 //! A turn is one read of at most [`crate::plan::READ_BYTES_MAX`] bytes, so a round-robin queue is
 //! fair by bytes: a file that writes 500 MB/s gets one turn for each turn of a quiet one.
 
-use alloc::collections::{BinaryHeap, VecDeque};
+use alloc::collections::{BTreeMap, BinaryHeap, VecDeque};
 use core::cmp::Reverse;
 
 use crate::position::Nanos;
@@ -14,6 +15,8 @@ use crate::source::SourceId;
 #[derive(Debug, Default)]
 pub(crate) struct Schedule {
     ready: VecDeque<SourceId>,
+    /// Sources whose turn has come and whose file system takes no read now, by device.
+    parked: BTreeMap<u64, VecDeque<SourceId>>,
     alarms: BinaryHeap<Reverse<(Nanos, SourceId)>>,
 }
 
@@ -29,6 +32,21 @@ impl Schedule {
 
     pub(crate) fn next(&mut self) -> Option<SourceId> {
         self.ready.pop_front()
+    }
+
+    /// Sets a source aside until its device takes another read.
+    pub(crate) fn park(&mut self, device: u64, id: SourceId) {
+        self.parked.entry(device).or_default().push_back(id);
+    }
+
+    /// A device has room for one more read.
+    pub(crate) fn unpark(&mut self, device: u64) {
+        self.ready.extend(self.parked.get_mut(&device).and_then(VecDeque::pop_front));
+    }
+
+    /// Some device has room for one more.
+    pub(crate) fn unpark_any(&mut self) {
+        self.ready.extend(self.parked.values_mut().filter_map(VecDeque::pop_front));
     }
 
     pub(crate) fn wake_at(&mut self, at: Nanos, id: SourceId) {
@@ -59,6 +77,21 @@ mod tests {
 
     fn id(index: u32) -> SourceId {
         SourceId { index, epoch: 0 }
+    }
+
+    #[test]
+    fn f11_what_is_parked_comes_back_one_by_one_with_its_device() {
+        let mut schedule = Schedule::default();
+        schedule.unpark(8);
+        schedule.unpark_any();
+        for (device, index) in [(8, 1), (8, 2), (9, 3), (9, 4)] {
+            schedule.park(device, id(index));
+        }
+        assert_eq!(schedule.next(), None);
+        schedule.unpark(9);
+        assert_eq!((schedule.next(), schedule.next()), (Some(id(3)), None));
+        schedule.unpark_any();
+        assert_eq!([(); 3].map(|()| schedule.next()), [Some(id(1)), Some(id(4)), None]);
     }
 
     #[test]

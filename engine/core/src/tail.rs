@@ -109,6 +109,8 @@ pub(crate) struct Tail {
     /// How many bytes the next read asks for, beside the guard.
     pub(crate) want: usize,
     pub(crate) ledger: Ledger,
+    /// While something is in flight: when something last came back, or when the first of it was sent.
+    pub(crate) answered_at: Nanos,
     /// What is in lost batches, as long as it is open whether it can be read again.
     pub(crate) lost: Amount,
     pub(crate) fingerprint: Fingerprint,
@@ -171,6 +173,7 @@ impl Tail {
             size: start.position,
             want: READ_BYTES_MIN,
             ledger: Ledger::new(start),
+            answered_at: now,
             lost: Amount::default(),
             fingerprint: Fingerprint::default(),
             head: Vec::new(),

@@ -143,7 +143,7 @@ fn nothing_is_allocated_per_line_or_batch_and_nothing_is_copied() {
         while let Some(delivery) = sink.poll_delivery() {
             engine.handle_delivery(delivery, now);
         }
-        let Some(mut read) = engine.poll_read(now) else { continue };
+        let Some(mut read) = engine.poll_read(now, |_| true) else { continue };
         fill(&mut read.buffer, read.position.0, read.want);
         let at = read.buffer.as_ptr() as usize;
         sink.read = at..at + read.buffer.len();

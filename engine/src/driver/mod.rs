@@ -173,14 +173,9 @@ impl<R: Reads, S: Sink, F: Files, W: Watches> Driver<R, S, F, W> {
         }
         self.engine.offer(&mut self.sink, moment.now);
         while self.reads.ready()
-            && let Some(request) = self.engine.poll_read(moment.now)
+            && let Some(request) = self.engine.poll_read(moment.now, |source| self.reads.admits(source))
         {
             busy = true;
-            if !self.reads.admits(request.source) {
-                // Its file system has its share of the reads: a mount that hangs must not take all.
-                self.engine.defer_read(request, moment.now);
-                continue;
-            }
             let ReadRequest { source, position, buffer, want } = request;
             self.reads.submit(Read { source, position, buffer, want });
         }
@@ -426,6 +421,7 @@ impl<R: Reads, F: Files, W: Watches> Driver<R, KafkaSink, F, W> {
     /// What has to be done about once a second.
     pub fn tick(&mut self, now: Nanos) {
         self.files.tick(now);
+        self.sink.starve(self.engine.is_starved());
         self.sink.tick(now);
     }
 

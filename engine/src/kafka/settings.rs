@@ -105,7 +105,7 @@ pub struct Sasl {
 /// Topics that do not exist are created like this.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
 pub struct CreateTopics {
-    /// Number of partitions, at least 1.
+    /// Number of partitions; -1 for the brokers' default.
     pub partitions: i32,
     /// Replicas of each; -1 for the brokers' default.
     pub replication: i32,
@@ -399,7 +399,10 @@ impl KafkaSettings {
         if self.stall_timeout < Duration::from_secs(1) {
             return wrong("stall_timeout", "at least 1 s, better minutes: a rebuild sends lines again");
         }
-        if self.create_topics.is_some_and(|c| c.partitions < 1 || c.replication == 0 || c.replication < -1) {
+        let of_brokers_or_some = |count: i32| count == -1 || count > 0;
+        if let Some(create) = self.create_topics
+            && !(of_brokers_or_some(create.partitions) && of_brokers_or_some(create.replication))
+        {
             return wrong("create_topics", "at least 1 partition and 1 replica (-1: the brokers' default)");
         }
         if !(1..=10_000_000).contains(&budget.messages_max) {

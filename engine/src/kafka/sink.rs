@@ -78,6 +78,8 @@ pub struct KafkaSink {
     /// The time of the last tick.
     pub(super) now: Nanos,
     pub(super) ticks: u64,
+    /// Files wait for memory that is in flight.
+    pub(super) starved: bool,
     pub(super) closed: bool,
 }
 
@@ -123,6 +125,7 @@ impl KafkaSink {
             counters: SinkCounters::default(),
             now: Nanos::default(),
             ticks: 0,
+            starved: false,
             closed: false,
         };
         for instance in &mut sink.instances {
@@ -302,8 +305,11 @@ impl KafkaSink {
         };
         let instance = partition as usize % self.instances.len();
         // A partition that has refused a batch takes one at a time: it must not hold up the others.
-        if !topic.known_to(instance, partition) || !topic.admits(partition) {
+        if !topic.known_to(instance, partition) {
             return Err(NoPlace::Unavailable);
+        }
+        if !topic.admits(partition) {
+            return Err(NoPlace::Blocked);
         }
         if self.instances[instance].remainder.is_some() {
             return Err(NoPlace::Full);
@@ -390,8 +396,10 @@ impl KafkaSink {
 enum NoPlace {
     /// There is no room.
     Full,
-    /// Its topic or partition is not to be had.
+    /// Its topic is not to be had.
     Unavailable,
+    /// Its partition takes nothing now.
+    Blocked,
 }
 
 /// Where a batch goes.
@@ -409,6 +417,7 @@ impl Sink for KafkaSink {
             Ok(place) => self.send(place, batch),
             Err(NoPlace::Full) => TrySend::Full(batch),
             Err(NoPlace::Unavailable) => TrySend::Unavailable(batch),
+            Err(NoPlace::Blocked) => TrySend::Blocked(batch),
         };
         self.counters.handed_back += u64::from(matches!(sent, TrySend::Full(_)));
         sent

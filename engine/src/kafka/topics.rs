@@ -66,6 +66,8 @@ const ALONE_MAX: u32 = 4096;
 const TOGETHER_LONG: u32 = 1024;
 /// A known topic is looked at again after this: it may have grown.
 const REFRESH: Duration = Duration::from_secs(300);
+/// A topic that has partitions without a leader is looked at again after this.
+const LEADERLESS: Duration = Duration::from_secs(1);
 /// A topic that lacks the partition that a rule names is looked at again after this.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// The same trouble is told again after this.
@@ -134,9 +136,14 @@ impl Topic {
                 }
                 self.partitions = leaders.len() as i32;
                 self.known[instance] = self.partitions;
-                self.ask_at[instance] = now + REFRESH;
+                let led = leaders.iter().all(|has_leader| *has_leader);
+                self.ask_at[instance] = now + if led { REFRESH } else { LEADERLESS };
                 self.flows.resize(leaders.len().max(self.flows.len()), Flow::default());
                 for (flow, has_leader) in self.flows.iter_mut().zip(leaders) {
+                    if flow.leaderless && *has_leader {
+                        // Only from now on could what waits have gone.
+                        flow.since = now;
+                    }
                     flow.leaderless = !has_leader;
                 }
                 if self.trouble.as_ref().is_some_and(|trouble| !trouble.by_sending) {
@@ -193,10 +200,11 @@ impl Topic {
         over
     }
 
-    /// Whether a partition takes a batch now.
+    /// Whether a partition takes a batch now: not while it has no leader, who could be away for long, and
+    /// only one at a time while a refusal is looked into.
     pub(super) fn admits(&self, partition: i32) -> bool {
         let flow = &self.flows[partition as usize];
-        flow.alone == 0 || flow.batches == 0
+        !flow.leaderless && (flow.alone == 0 || flow.batches == 0)
     }
 
     /// A batch is on its way. True if it is alone there, and will be.
@@ -270,6 +278,12 @@ impl Topic {
     pub(super) fn waiting(&self, limit: Nanos) -> impl Iterator<Item = (i32, Nanos, bool)> {
         let waiting = (0..).zip(&self.flows).filter(move |(_, flow)| flow.batches > 0 && flow.since < limit);
         waiting.map(|(partition, flow)| (partition, flow.since, !flow.leaderless))
+    }
+
+    /// Partitions from which something came back since `limit`, and more is to come.
+    pub(super) fn moving(&self, limit: Nanos) -> impl Iterator<Item = i32> {
+        let moving = (0..).zip(&self.flows).filter(move |(_, flow)| flow.batches > 0 && flow.since >= limit);
+        moving.map(|(partition, _)| partition)
     }
 
     pub(super) fn status(&self) -> TopicStatus {

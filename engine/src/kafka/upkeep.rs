@@ -4,7 +4,9 @@
 //! A producer is rebuilt when librdkafka declares it broken, or when batches to a partition that has a
 //! leader make no progress for [`KafkaSettings::stall_timeout`] although a broker answers questions all
 //! that time: then waiting longer helps nobody, and replaying from the files costs at most duplicates.
-//! While no broker answers, nothing is rebuilt: librdkafka waits as well as we could.
+//! While no broker answers, nothing is rebuilt: librdkafka waits as well as we could. Nor is it for a
+//! partition without a leader, unless what waits for it leaves no memory for the others: taken back, it
+//! waits in its files.
 //!
 //! [`KafkaSettings::stall_timeout`]: super::KafkaSettings::stall_timeout
 
@@ -18,6 +20,8 @@ use super::native::{Described, code, name_of};
 use super::reports::News;
 use super::sink::{KafkaSink, QUOTA_LINES};
 
+/// What waits for so long is reason enough to ask whether its partition has a leader.
+const LOOK_AFTER: Duration = Duration::from_secs(2);
 /// Ticks between two refills of the log quota.
 const QUOTA_TICKS: u64 = 10;
 /// How long creating a topic may take.
@@ -131,16 +135,20 @@ impl KafkaSink {
         let producers = self.instances.len();
         for index in 0..producers {
             let instance = &self.instances[index];
+            let ours = |partition: i32| partition as usize % producers == index;
+            let moving = self.topics.iter().any(|topic| topic.moving(self.now - timeout / 2).any(ours));
+            let crowded = self.starved && !moving;
             let mut stalled = None;
             for topic in &mut self.topics {
-                let waiting = topic.waiting(self.now - timeout / 2);
-                let ours = waiting.filter(|(partition, ..)| *partition as usize % producers == index);
+                let waiting = topic.waiting(self.now - LOOK_AFTER.min(timeout / 2));
                 let (mut any, mut over) = (false, None);
-                for (partition, since, has_leader) in ours {
+                for (partition, since, has_leader) in waiting.filter(|(partition, ..)| ours(*partition)) {
                     any = true;
-                    let waited = instance.could_have_gone_on(since, self.now);
-                    over = over
-                        .or(waited.filter(|waited| has_leader && *waited >= timeout).map(|w| (partition, w)));
+                    let waited = match has_leader {
+                        true => instance.could_have_gone_on(since, self.now),
+                        false => crowded.then(|| self.now.since(since)),
+                    };
+                    over = over.or(waited.filter(|waited| *waited >= timeout).map(|w| (partition, w)));
                 }
                 if any {
                     topic.ask_soon(index, self.now);
@@ -148,10 +156,16 @@ impl KafkaSink {
                 stalled = stalled.or(over.map(|over| (topic.status().name, over)));
             }
             if let Some((topic, (partition, waited))) = stalled {
-                error!(topic, partition, ?waited, "no progress although brokers answer; producer is rebuilt");
+                let why = if crowded { "what waits fills the memory" } else { "brokers answer" };
+                error!(topic, partition, ?waited, why, "partition makes no progress; producer is rebuilt");
                 self.rebuild(index);
             }
         }
+    }
+
+    /// Says whether files wait for the memory that is in flight.
+    pub fn starve(&mut self, starved: bool) {
+        self.starved = starved;
     }
 
     /// Takes an instance down; when that is done its batches come back, and a new one is created.

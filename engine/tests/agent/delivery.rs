@@ -167,6 +167,49 @@ fn k09_a_broker_that_refuses_a_batch_once_is_asked_again() {
 }
 
 #[test]
+fn k11_a_partition_without_a_leader_pauses_its_files_only() {
+    let site = Site::new();
+    // In newer versions the mock's answers name the leader, and it crashes when there is none.
+    site.kafka.apiversion(RDKafkaApiKey::Produce, Some(0), Some(9)).unwrap();
+    site.kafka.apiversion(RDKafkaApiKey::Fetch, Some(0), Some(11)).unwrap();
+    let names: Vec<String> = (0..24).map(|at| format!("f{at}.log")).collect();
+    let mut families: Vec<Family> = names.iter().map(|name| Family::create(site.log(name))).collect();
+    families.iter_mut().for_each(|family| family.write(10));
+    let agent = site.agent().set("limits.in_flight=8MiB").set("kafka.stall_timeout=5s").start();
+    site.topic.await_count(240);
+    let partition_of: Vec<i32> = {
+        let mut found = Vec::new();
+        site.topic.await_that("a line of each", |records| {
+            let of =
+                |family: &Family| records.iter().find(|r| r.value == family.lines[0]).map(|r| r.partition);
+            found = families.iter().map(|family| of(family).expect("all have arrived")).collect();
+            true
+        });
+        found
+    };
+    let stuck = partition_of[0];
+    assert!(partition_of.iter().any(|&partition| partition != stuck), "{partition_of:?}");
+    site.kafka.partition_leader(TOPIC, stuck, None).unwrap();
+    for (family, &partition) in families.iter_mut().zip(&partition_of) {
+        // Far more than may be in flight, for those that are stuck: at first they take all memory.
+        family.write_wide(if partition == stuck { 20_000 } else { 1000 }, 300);
+    }
+    for (family, &partition) in families.iter().zip(&partition_of) {
+        if partition != stuck {
+            site.topic.await_value(family.last());
+        }
+    }
+    site.kafka.partition_leader(TOPIC, stuck, Some(1)).unwrap();
+    for family in &families {
+        site.topic.await_value(family.last());
+    }
+    let peak = agent.peak_mib();
+    agent.stop();
+    assert!(peak < 96, "{peak} MiB were resident");
+    assert_complete(&site.whole(), &families.iter().collect::<Vec<_>>());
+}
+
+#[test]
 fn k13_errors_that_pass_keep_the_order() {
     all_arrives_after(&[
         Answer::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,

@@ -134,6 +134,18 @@ fn k05_a_missing_topic_is_created_when_that_is_allowed() {
 
 #[test]
 #[ignore = "needs a broker: run scripts/test"]
+fn k05_a_missing_topic_is_created_as_the_broker_likes_it() {
+    let real = Real::new();
+    let mut family = Family::create(real.log("app.log"));
+    family.write(100);
+    let agent = real.agent().set("kafka.create_topics={}").start();
+    until_true("everything is acknowledged", || agent.metric("logdrive_lines_acked_total") == 100.0);
+    agent.stop();
+    assert_complete(&real.topic().whole(), &[&family]);
+}
+
+#[test]
+#[ignore = "needs a broker: run scripts/test"]
 fn k05_a_missing_topic_is_waited_for() {
     let real = Real::new();
     let mut family = Family::create(real.log("app.log"));

@@ -126,7 +126,7 @@ impl Bed {
         loop {
             match self.sink.try_send(batch) {
                 TrySend::Sent => return,
-                TrySend::Full(back) | TrySend::Unavailable(back) => batch = back,
+                TrySend::Full(back) | TrySend::Unavailable(back) | TrySend::Blocked(back) => batch = back,
             }
             assert!(Instant::now() < deadline, "no room: {:?}", self.sink.status());
             if !self.collect() {

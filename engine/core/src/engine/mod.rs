@@ -254,6 +254,8 @@ pub struct Engine {
     spare_events: Vec<Vec<Event>>,
     counts: Counts,
     reads_in_flight: usize,
+    /// The last read that was wanted found no memory.
+    starved: bool,
     draining: bool,
 }
 
@@ -294,6 +296,7 @@ impl Engine {
             spare_events: Vec::new(),
             counts: Counts::default(),
             reads_in_flight: 0,
+            starved: false,
             draining: false,
         }
     }
@@ -345,6 +348,12 @@ impl Engine {
     #[must_use]
     pub fn has_settled_in(&self) -> bool {
         self.settled_in
+    }
+
+    /// Something is to be read or sent, and what is in flight leaves no room for it.
+    #[must_use]
+    pub fn is_starved(&self) -> bool {
+        self.starved || !self.held.is_empty()
     }
 
     /// Gives unused read buffers back to the allocator.

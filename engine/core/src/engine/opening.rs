@@ -98,6 +98,9 @@ impl Engine {
 
     /// How many of the descriptors that were to be closed are not closed yet.
     pub fn handle_closing(&mut self, count: usize) {
+        if count < self.closing {
+            self.schedule.unpark_any();
+        }
         self.closing = count;
     }
 

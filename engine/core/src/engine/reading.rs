@@ -34,14 +34,16 @@ const BUSY_NANOS: u64 = 8_000_000;
 /// Before looking again at an unfinished end, this much time for each of its bytes: a writer that adds
 /// single bytes to a long line must not have it fetched whole each time.
 const UNSETTLED_NANOS_PER_BYTE: u64 = 100;
-/// A read that could not be submitted is tried again after this time.
-const DEFERRED_NANOS: u64 = 5_000_000;
+/// A file whose lines come back no more is not read on after this time: what waits for one partition must
+/// not take the memory of all.
+const SILENCE_NANOS: u64 = 2_000_000_000;
 /// A file that cannot be watched is looked at this often.
 const UNWATCHED_NANOS: u64 = 250_000_000;
 
 impl Engine {
-    /// The next read, if there is one and memory for it.
-    pub fn poll_read(&mut self, now: Nanos) -> Option<ReadRequest> {
+    /// The next read, if there is one and memory for it. `admits` says whether a source's file system takes
+    /// another read now; one that hangs must not take all.
+    pub fn poll_read(&mut self, now: Nanos, admits: impl Fn(SourceId) -> bool) -> Option<ReadRequest> {
         // Operations come first: a read may need the descriptor or the watch that one of them sets up.
         if self.draining || self.held.len() >= HELD_MAX || !self.ops.is_empty() {
             return None;
@@ -59,13 +61,19 @@ impl Engine {
                 self.rest(id, away.max(paced));
                 continue;
             }
-            if self.is_throttled(tail) {
+            if self.is_throttled(tail, now) {
                 self.set_state(id, State::Throttled);
+                continue;
+            }
+            if !admits(id) {
+                self.schedule.park(tail.file.dev, id);
                 continue;
             }
             let guard = tail.framed.guard.len as usize;
             let want = (guard + tail.want).min(self.pool.chunk_bytes());
-            let Some(buffer) = self.pool.lease(want) else {
+            let buffer = self.pool.lease(want);
+            self.starved = buffer.is_none();
+            let Some(buffer) = buffer else {
                 self.schedule.requeue(id);
                 return None;
             };
@@ -79,25 +87,31 @@ impl Engine {
         None
     }
 
-    /// A read that cannot be submitted now: the source has its turn again a little later.
-    pub fn defer_read(&mut self, read: ReadRequest, now: Nanos) {
+    /// A read has come back: its file system takes another.
+    fn read_returned(&mut self, id: SourceId) {
         self.reads_in_flight -= 1;
-        self.pool.settle(read.buffer, 0, 0);
-        self.rest(read.source, Nanos(now.0 + DEFERRED_NANOS));
+        match self.tails.get(id) {
+            Some(tail) => self.schedule.unpark(tail.file.dev),
+            None => self.schedule.unpark_any(),
+        }
     }
 
     /// Whether a source has its share of the budget in flight, or must wait for what is in flight.
-    pub(super) fn is_throttled(&self, tail: &Tail) -> bool {
-        let cautious = tail.framed.position < tail.cautious_until && !tail.ledger.is_settled();
+    pub(super) fn is_throttled(&self, tail: &Tail, now: Nanos) -> bool {
+        if tail.ledger.is_settled() {
+            return false;
+        }
+        let cautious = tail.framed.position < tail.cautious_until;
+        let silent = now.0 >= tail.answered_at.0 + SILENCE_NANOS;
         let share = (self.limits.chunks_bytes / 2) as u64;
-        cautious || tail.ledger.is_lossy() || tail.ledger.in_flight_bytes() >= share
+        cautious || silent || tail.ledger.is_lossy() || tail.ledger.in_flight_bytes() >= share
     }
 
     /// Takes a finished read: its buffer holds what was there, at most `want` bytes from `position`;
     /// less means the end of the file. `wall_ms` becomes the record timestamp.
     pub fn handle_read(&mut self, read: ReadRequest, now: Nanos, wall_ms: i64) {
         let ReadRequest { source: id, position, buffer, want } = read;
-        self.reads_in_flight -= 1;
+        self.read_returned(id);
         self.counts.reads += 1;
         let Some(tail) = self.tails.get_mut(id).filter(|tail| matches!(tail.state, State::Reading)) else {
             self.pool.settle(buffer, 0, 0);
@@ -127,7 +141,7 @@ impl Engine {
     /// The read of a file failed: the descriptor is given up, and the file is opened again later.
     pub fn handle_read_failed(&mut self, read: ReadRequest, now: Nanos) {
         let id = read.source;
-        self.reads_in_flight -= 1;
+        self.read_returned(id);
         self.pool.settle(read.buffer, 0, 0);
         let Some(tail) = self.tails.get_mut(id) else { return };
         let back_off = tail.back_off();

@@ -13,6 +13,8 @@ use crate::tail::State;
 
 /// How long an item is left alone whose topic is not to be had.
 const UNAVAILABLE_NANOS: u64 = 100_000_000;
+/// How long a file is left alone whose partition takes nothing.
+const BLOCKED_NANOS: u64 = 200_000_000;
 /// With more lines in flight the next delivery is awaited.
 const NAP_LINES_MAX: u64 = 16 * 1024;
 /// Event lists that are kept for use again.
@@ -32,6 +34,9 @@ impl Engine {
             let (batch_id, span, mark, read_at) = (batch.id, batch.span, tail.framed, batch.read_at);
             match sink.try_send(batch) {
                 TrySend::Sent => {
+                    if tail.ledger.is_settled() {
+                        tail.answered_at = now;
+                    }
                     tail.ledger.sent(batch_id, span, mark, read_at);
                     self.counts.batches_sent += 1;
                     self.proceed(id, now);
@@ -41,16 +46,21 @@ impl Engine {
                     self.held.push_front(id);
                     return;
                 }
-                TrySend::Unavailable(batch) => self.unread(id, batch, before, now),
+                TrySend::Unavailable(batch) => {
+                    let until = Nanos(now.0 + UNAVAILABLE_NANOS);
+                    self.items[batch.origin.item.0 as usize].away_until = until;
+                    self.unread(id, batch, before, until);
+                }
+                TrySend::Blocked(batch) => {
+                    self.unread(id, batch, before, Nanos(now.0 + BLOCKED_NANOS));
+                }
             }
         }
     }
 
-    /// The topic is not to be had: the batch is forgotten and will be read again.
-    fn unread(&mut self, id: SourceId, batch: Batch, before: Mark, now: Nanos) {
-        let until = Nanos(now.0 + UNAVAILABLE_NANOS);
+    /// A batch that has nowhere to go is forgotten and will be read again.
+    fn unread(&mut self, id: SourceId, batch: Batch, before: Mark, until: Nanos) {
         let Some(tail) = self.tails.get_mut(id) else { return };
-        self.items[tail.origin.item.0 as usize].away_until = until;
         tail.framed = before;
         tail.unsettled = 0;
         self.give_up(batch);
@@ -83,6 +93,7 @@ impl Engine {
         self.recycle(batch);
         let counts = &mut self.items[item].counts;
         let Some(tail) = self.tails.get_mut(id) else { return };
+        tail.answered_at = now;
         match outcome {
             Outcome::Acked => {
                 counts.settle(amount, dropped, Fate::Acked);
@@ -137,7 +148,7 @@ impl Engine {
         let Some(tail) = self.tails.get(id) else { return };
         match tail.state {
             State::Ended => self.finish_if_settled(id, now),
-            State::Throttled if !self.is_throttled(tail) => self.make_ready(id),
+            State::Throttled if !self.is_throttled(tail, now) => self.make_ready(id),
             // Unlinked and held open only for this: the next look at the end closes it.
             State::Idle if tail.unlinked_at.is_some() && tail.ledger.is_settled() => self.make_ready(id),
             _ => {}

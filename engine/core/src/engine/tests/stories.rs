@@ -422,3 +422,31 @@ fn an_old_file_is_left_alone_until_it_grows() {
         "#]],
     );
 }
+
+#[test]
+fn k11_a_file_whose_lines_do_not_come_back_is_not_read_on_until_they_do() {
+    check(
+        r#"append a "1\n"; list; wait 2100; append a "2\n"; wait 30; positions; ack; wait 30"#,
+        expect![[r#"
+            found /l/a at 0
+            send #1 /l/a[0,2) 1
+            /l/a 0<=0<=2<=2<=2<=2 waiting for acknowledgements
+            send #2 /l/a[2,4) 2
+        "#]],
+    );
+}
+
+#[test]
+fn k11_a_partition_that_takes_nothing_holds_up_its_files_only() {
+    check(
+        r#"block a; append a "1\n"; append b "1\n"; list; wait 300; positions; block; wait 300"#,
+        expect![[r#"
+            found /l/a at 0
+            found /l/b at 0
+            send #1 /l/b[0,2) 1
+            /l/a 0<=0<=0<=0<=0<=2 resting
+            /l/b 0<=0<=2<=2<=2<=2 at end
+            send #2 /l/a[0,2) 1
+        "#]],
+    );
+}

@@ -69,6 +69,8 @@ struct Broker {
     done: VecDeque<Delivery>,
     full: bool,
     away: bool,
+    /// The file whose partition takes nothing.
+    blocked: Option<String>,
     log: String,
     names: Vec<u64>,
 }
@@ -77,6 +79,9 @@ impl Sink for Broker {
     fn try_send(&mut self, batch: Batch) -> TrySend {
         if self.away {
             return TrySend::Unavailable(batch);
+        }
+        if self.blocked.as_deref() == Some(&*batch.origin.path) {
+            return TrySend::Blocked(batch);
         }
         if self.full {
             return TrySend::Full(batch);
@@ -215,6 +220,7 @@ impl World {
             "overlook" => self.overlooked = Some(path),
             // The directory cannot be listed: nothing in it is found meanwhile.
             "quiet" => self.quiet = first == "on",
+            "block" => self.broker.blocked = (!first.is_empty()).then(|| format!("/l/{first}")),
             "away" => self.broker.away = first == "on",
             "wait" => {
                 let wait = Duration::from_millis(first.parse().unwrap());
@@ -336,7 +342,7 @@ impl World {
                 self.engine.handle_delivery(delivery, self.now);
             }
             self.engine.offer(&mut self.broker, self.now);
-            while let Some(read) = self.engine.poll_read(self.now) {
+            while let Some(read) = self.engine.poll_read(self.now, |_| true) {
                 busy = true;
                 match &mut self.reading {
                     Some(reading) => reading.push(read),
