@@ -138,7 +138,7 @@ fn k05_a_missing_topic_is_created_as_the_broker_likes_it() {
     let real = Real::new();
     let mut family = Family::create(real.log("app.log"));
     family.write(100);
-    let agent = real.agent().set("kafka.create_topics={}").start();
+    let agent = real.agent().set("kafka.create_topics.partitions=broker").start();
     until_true("everything is acknowledged", || agent.metric("logdrive_lines_acked_total") == 100.0);
     agent.stop();
     assert_complete(&real.topic().whole(), &[&family]);
