@@ -79,6 +79,11 @@ impl Agent {
         Child::spawn("the agent", &mut command, log)
     }
 
+    /// Whether it is told where to serve metrics.
+    pub(crate) fn serves_metrics(&self) -> bool {
+        self.words.iter().any(|word| word.contains("{http}"))
+    }
+
     /// The template, to be reported.
     pub(crate) fn template(&self) -> String {
         self.words.join(" ")
@@ -105,16 +110,21 @@ impl Agent {
 
 /// The value of a metric without labels on the agent's metrics page; `None` when it cannot be had.
 pub(crate) fn scrape(address: SocketAddr, metric: &str) -> Option<f64> {
+    metric_value(&metrics_page(address)?, metric)
+}
+
+/// The agent's metrics page; `None` when it cannot be had.
+pub(crate) fn metrics_page(address: SocketAddr) -> Option<String> {
     use std::io::{Read, Write};
     let mut stream = TcpStream::connect_timeout(&address, SCRAPE_TIMEOUT).ok()?;
     stream.set_read_timeout(Some(SCRAPE_TIMEOUT)).ok()?;
     stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n").ok()?;
     let mut page = String::new();
     stream.read_to_string(&mut page).ok()?;
-    metric_value(&page, metric)
+    Some(page)
 }
 
-fn metric_value(page: &str, metric: &str) -> Option<f64> {
+pub(crate) fn metric_value(page: &str, metric: &str) -> Option<f64> {
     page.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
