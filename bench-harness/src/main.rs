@@ -9,6 +9,7 @@ mod agent;
 mod broker;
 mod clock;
 mod commands;
+mod faulty;
 mod interrupt;
 mod judge;
 mod kafka;
@@ -58,6 +59,9 @@ enum Command {
     /// What `ceiling` compares with
     #[command(hide = true)]
     MinimalProducer(minimal::MinimalArgs),
+    /// An agent that spoils one line, for the proof that the harness sees it
+    #[command(hide = true)]
+    FaultyAgent(faulty::FaultyArgs),
 }
 
 fn main() -> ExitCode {
@@ -84,6 +88,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Command::Many(args) => commands::many::run(&args),
         Command::Kill(args) => commands::kill::run(&args),
         Command::Bounce(args) => commands::bounce::run(&args),
+        Command::FaultyAgent(args) => faulty::run(&args).map(|()| ExitCode::SUCCESS),
         Command::MinimalProducer(args) => minimal::run(&args).map(|()| ExitCode::SUCCESS),
     }
 }

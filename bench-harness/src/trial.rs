@@ -125,7 +125,7 @@ impl Trial<'_> {
         let window_start = Instant::now() + until_window;
         let window_start_ns = unix_now_ns() + until_window.as_nanos() as u64;
         let recorder = Recorder::new(window_start_ns..window_start_ns + self.duration.as_nanos() as u64);
-        let receiver = Receiver::start(setup.cluster.brokers(), topic, recorder)?;
+        let mut receiver = Receiver::start(setup.cluster.brokers(), topic, recorder)?;
         let log = setup.log(format!("generator-{slug}"));
         let options: Vec<&str> = self.load.options.iter().map(String::as_str).collect();
         let writer = setup.generator.start(&self.writing(&folder, &options), &log)?;

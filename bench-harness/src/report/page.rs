@@ -110,10 +110,10 @@ fn tiles(page: &mut String, record: &Record) {
     let latency = &record.latency_ms;
     let wrong = [record.lost, record.duplicated, record.reordered, record.torn, record.foreign];
     let tiles = [
-        ("p50", ms(latency.p50), "ms"),
-        ("p99", ms(latency.p99), "ms"),
-        ("p99.9", ms(latency.p999), "ms"),
-        ("max", ms(latency.max), "ms"),
+        ("latency p50", ms(latency.p50), "ms"),
+        ("latency p99", ms(latency.p99), "ms"),
+        ("latency p99.9", ms(latency.p999), "ms"),
+        ("latency, worst", ms(latency.max), "ms"),
         ("arrived", thousands(record.throughput_lines_per_second.round() as u64), "lines/s"),
         ("agent's CPU", format!("{:.2}", record.agent.cpu_us_per_line), "us/line"),
         ("agent's peak memory", mib(record.agent.peak_rss_bytes), "MiB"),
@@ -147,7 +147,7 @@ fn plots(record: &Record) -> Vec<String> {
     vec![
         curve.figure(),
         over_time(
-            "Latency of the lines due in each second",
+            "Latency over time",
             Scale::Log,
             "ms",
             vec![
@@ -166,12 +166,12 @@ fn plots(record: &Record) -> Vec<String> {
             ],
         ),
         over_time(
-            "Lag: due and not yet consumed",
+            "Lag",
             Scale::Linear,
             "lines",
             vec![
-                of("all", |second| Some(second.lag_lines as f64)),
-                of("of it in the broker", |second| second.broker_lag_lines.map(|lines| lines as f64)),
+                of("due, not consumed", |second| Some(second.lag_lines as f64)),
+                of("in the broker", |second| second.broker_lag_lines.map(|lines| lines as f64)),
             ],
         ),
         over_time(
@@ -184,7 +184,7 @@ fn plots(record: &Record) -> Vec<String> {
             ],
         ),
         over_time(
-            "Resident memory of the agent",
+            "Memory",
             Scale::Linear,
             "MiB",
             vec![of("agent", |second| Some(second.agent.rss_bytes as f64 / f64::from(1 << 20)))],
