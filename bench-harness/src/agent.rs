@@ -61,6 +61,8 @@ impl Agent {
             if words.is_empty() {
                 bail!("--agent-command is empty");
             }
+            // Said before a broker is started, and not after.
+            process::expect_installed(&words[0])?;
             return Ok(Agent { words, program: None });
         }
         let program = process::program(args.agent.as_deref(), "logdrive")?;
@@ -169,7 +171,7 @@ mod tests {
         let args = AgentArgs {
             agent: None,
             agent_args: None,
-            agent_command: Some("ship --from={files} -t {topic} {brokers} {state} {http} {file}".to_owned()),
+            agent_command: Some("sh --from={files} -t {topic} {brokers} {state} {http} {file}".to_owned()),
         };
         let agent = Agent::choose(&args).unwrap();
         let job = Job {
@@ -183,7 +185,7 @@ mod tests {
         let filled: Vec<String> = agent.words.iter().map(|word| agent.fill(word, &job)).collect();
         assert_eq!(
             filled,
-            ["ship", "--from=/var/my logs/*.log", "-t", "t", "b:1", "/s", "off", "/var/my logs/a.log"]
+            ["sh", "--from=/var/my logs/*.log", "-t", "t", "b:1", "/s", "off", "/var/my logs/a.log"]
         );
     }
 

@@ -46,6 +46,8 @@ enum Command {
     Page(commands::run::PageArgs),
     /// From the intended time of a line to its consumption, at given rates
     Latency(commands::latency::LatencyArgs),
+    /// How fast the harness's own consumer is: beyond that it would measure itself
+    Consumer(commands::consumer::ConsumerArgs),
     /// Peak memory while a backlog is drained and the broker is away in the middle
     Memory(commands::memory::MemoryArgs),
     /// What a thousand quiet files cost
@@ -83,6 +85,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Command::Run(args) => commands::run::run(&args),
         Command::Page(args) => commands::run::page(&args),
         Command::Latency(args) => commands::latency::run(&args),
+        Command::Consumer(args) => commands::consumer::run(&args),
         Command::Memory(args) => commands::memory::run(&args),
         Command::Idle(args) => commands::idle::run(&args),
         Command::Many(args) => commands::many::run(&args),
