@@ -59,6 +59,7 @@ pub(crate) struct FaultyArgs {
 
 /// Ships until a signal asks to stop, then what is left in the file.
 pub(crate) fn run(args: &FaultyArgs) -> Result<()> {
+    interrupt::listen()?;
     ship(args, || interrupt::check().is_err())
 }
 

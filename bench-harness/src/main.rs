@@ -74,12 +74,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<ExitCode> {
-    let command = Args::parse().command;
-    if let Command::Verify(args) = command {
-        return verify::command::run(&args);
-    }
-    interrupt::listen()?;
-    match command {
+    match Args::parse().command {
         Command::Verify(args) => verify::command::run(&args),
         Command::Ceiling(args) => commands::ceiling::run(&args),
         Command::Run(args) => commands::run::run(&args),
