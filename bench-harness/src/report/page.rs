@@ -83,9 +83,9 @@ pub(crate) fn tables(record: &Record) -> String {
 
 fn head(page: &mut String, record: &Record) {
     let (class, word) = if record.passed { ("pass", "complete") } else { ("fail", "FAILED") };
-    let _ = write!(
+    let _ = writeln!(
         page,
-        "<header><h1>{}</h1><span class=\"verdict {class}\">{word}</span><p class=\"sub\">{}</p></header>\n",
+        "<header><h1>{}</h1><span class=\"verdict {class}\">{word}</span><p class=\"sub\">{}</p></header>",
         escape(&agent_name(record)),
         escape(&load_sentence(record))
     );
@@ -103,7 +103,7 @@ fn list<'a>(page: &mut String, class: &str, title: &str, lines: impl ExactSizeIt
         return;
     }
     let items: String = lines.map(|line| format!("<li>{}</li>", escape(line))).collect();
-    let _ = write!(page, "<div class=\"box {class}\"><b>{title}</b><ul>{items}</ul></div>\n");
+    let _ = writeln!(page, "<div class=\"box {class}\"><b>{title}</b><ul>{items}</ul></div>");
 }
 
 fn tiles(page: &mut String, record: &Record) {
@@ -195,7 +195,7 @@ fn plots(record: &Record) -> Vec<String> {
 fn stages(page: &mut String, record: &Record) {
     let rows = stage_rows(record);
     html_table(page, "Where the time went", ["stage", "mean ms", "p50 ms", "p99 ms", "max ms"], &rows);
-    let _ = write!(page, "<p class=\"note\">{} {STAGES_NOTE}</p>\n", instrument_sentence(record));
+    let _ = writeln!(page, "<p class=\"note\">{} {STAGES_NOTE}</p>", instrument_sentence(record));
 }
 
 const STAGES_NOTE: &str = "The broker keeps whole milliseconds, so the parts are that coarse. What an agent does \
@@ -253,10 +253,10 @@ fn processes(page: &mut String, record: &Record) {
         ["within the window", "CPU s", "waits", "preemptions", "disk bytes read", "disk bytes written"];
     html_table(page, "What it cost", header, &rows);
     let received: u64 = record.timeline.iter().map(|second| second.network_received_bytes).sum();
-    let _ = write!(
+    let _ = writeln!(
         page,
         "<p class=\"note\">{} bytes went over the machine's network interfaces, loopback included: those of the agent \
-         to the broker, those of the broker to the consumer, and anyone else's.</p>\n",
+         to the broker, those of the broker to the consumer, and anyone else's.</p>",
         thousands(received)
     );
 }

@@ -15,6 +15,9 @@ const RIGHT: f64 = 14.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 28.0;
 
+/// Of a digit, about.
+const LETTER_WIDTH: f64 = 8.0;
+
 /// Lines of more points have no labels to hover over.
 const HOVER_POINTS_MAX: usize = 150;
 
@@ -83,17 +86,22 @@ impl Plot {
                 at + 4.5
             );
         }
-        let (ticks, last) = (x.ticks(), x.ticks().len().saturating_sub(1));
+        let (ticks, mut free_from) = (x.ticks(), 0.0);
+        let last = ticks.len().saturating_sub(1);
         for (index, (at, mut label)) in ticks.into_iter().enumerate() {
             if index == last && !self.x_unit.is_empty() {
                 let _ = write!(label, " {}", self.x_unit);
             }
             let (top, bottom) = (HEIGHT - BOTTOM, HEIGHT - BOTTOM + 5.0);
-            let _ = write!(
-                svg,
-                "<path class=\"tick\" d=\"M{at:.1} {top:.1}V{bottom:.1}\"/><text x=\"{at:.1}\" y=\"{:.1}\" class=\"x\">{label}</text>",
-                HEIGHT - 8.0
-            );
+            let _ = write!(svg, "<path class=\"tick\" d=\"M{at:.1} {top:.1}V{bottom:.1}\"/>");
+            // A label that has no room beside the one before it is left away.
+            let half = label.len() as f64 * LETTER_WIDTH / 2.0;
+            let middle = at.min(WIDTH - half);
+            if middle - half >= free_from {
+                free_from = middle + half + LETTER_WIDTH;
+                let y = HEIGHT - 8.0;
+                let _ = write!(svg, "<text x=\"{middle:.1}\" y=\"{y:.1}\" class=\"x\">{label}</text>");
+            }
         }
         for (index, series) in series.iter().rev() {
             self.line(&mut svg, *index, series, &x, &y);
@@ -198,9 +206,7 @@ impl Axis {
             }
             Scale::Percentile(_) => {
                 let nines = (1..=self.high.floor() as i32).map(|nines| 1.0 - 10_f64.powi(-nines));
-                // The median stands close to the left end; many nines leave no room between.
-                let first: &[f64] = if self.high > 4.5 { &[0.0] } else { &[0.0, 0.5] };
-                first.iter().copied().chain(nines).collect()
+                [0.0, 0.5].into_iter().chain(nines).collect()
             }
         };
         values.into_iter().map(|value| (self.place(value), self.label(value))).collect()
