@@ -61,6 +61,8 @@ impl Agent {
             if words.is_empty() {
                 bail!("--agent-command is empty");
             }
+            // Said before a broker is started, and not after.
+            process::expect_installed(&words[0])?;
             return Ok(Agent { words, program: None });
         }
         let program = process::program(args.agent.as_deref(), "logdrive")?;
@@ -77,6 +79,11 @@ impl Agent {
         let mut command = Command::new(words.next().expect("a template has a first word"));
         command.args(words);
         Child::spawn("the agent", &mut command, log)
+    }
+
+    /// Whether it is told where to serve metrics.
+    pub(crate) fn serves_metrics(&self) -> bool {
+        self.words.iter().any(|word| word.contains("{http}"))
     }
 
     /// The template, to be reported.
@@ -105,16 +112,21 @@ impl Agent {
 
 /// The value of a metric without labels on the agent's metrics page; `None` when it cannot be had.
 pub(crate) fn scrape(address: SocketAddr, metric: &str) -> Option<f64> {
+    metric_value(&metrics_page(address)?, metric)
+}
+
+/// The agent's metrics page; `None` when it cannot be had.
+pub(crate) fn metrics_page(address: SocketAddr) -> Option<String> {
     use std::io::{Read, Write};
     let mut stream = TcpStream::connect_timeout(&address, SCRAPE_TIMEOUT).ok()?;
     stream.set_read_timeout(Some(SCRAPE_TIMEOUT)).ok()?;
     stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n").ok()?;
     let mut page = String::new();
     stream.read_to_string(&mut page).ok()?;
-    metric_value(&page, metric)
+    Some(page)
 }
 
-fn metric_value(page: &str, metric: &str) -> Option<f64> {
+pub(crate) fn metric_value(page: &str, metric: &str) -> Option<f64> {
     page.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
@@ -159,7 +171,7 @@ mod tests {
         let args = AgentArgs {
             agent: None,
             agent_args: None,
-            agent_command: Some("ship --from={files} -t {topic} {brokers} {state} {http} {file}".to_owned()),
+            agent_command: Some("sh --from={files} -t {topic} {brokers} {state} {http} {file}".to_owned()),
         };
         let agent = Agent::choose(&args).unwrap();
         let job = Job {
@@ -173,7 +185,7 @@ mod tests {
         let filled: Vec<String> = agent.words.iter().map(|word| agent.fill(word, &job)).collect();
         assert_eq!(
             filled,
-            ["ship", "--from=/var/my logs/*.log", "-t", "t", "b:1", "/s", "off", "/var/my logs/a.log"]
+            ["sh", "--from=/var/my logs/*.log", "-t", "t", "b:1", "/s", "off", "/var/my logs/a.log"]
         );
     }
 

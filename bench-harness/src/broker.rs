@@ -92,6 +92,13 @@ impl Broker {
         parse_pid(&status)
     }
 
+    /// Bytes of a topic on the broker's disk, as it keeps them, hence compressed as the agent sent them. None
+    /// where the broker is somebody else's.
+    pub(crate) fn topic_bytes(&self, topic: &str) -> Option<u64> {
+        let own = self.own.as_ref()?;
+        Some(segment_bytes(&own.folder, &format!("{topic}-"), FOLDER_DEPTH_MAX))
+    }
+
     fn own(&self) -> Result<&Own> {
         self.own.as_ref().context("this needs a broker of its own to kill; leave `--brokers` away")
     }
@@ -148,6 +155,28 @@ impl Drop for Own {
     }
 }
 
+/// The data lie this deep below the broker's folder at most.
+const FOLDER_DEPTH_MAX: usize = 3;
+
+/// Bytes of all segments in folders whose name is `prefix` and a partition's number.
+fn segment_bytes(folder: &Path, prefix: &str, depth: usize) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let bytes_of = |entry: std::fs::DirEntry| {
+        let (path, name) = (entry.path(), entry.file_name());
+        let partition = name.to_str().and_then(|name| name.strip_prefix(prefix));
+        match partition.is_some_and(|number| number.parse::<u32>().is_ok()) {
+            true => {
+                let files = std::fs::read_dir(path).into_iter().flatten().flatten();
+                let logs = files.filter(|file| file.path().extension().is_some_and(|end| end == "log"));
+                logs.filter_map(|file| Some(file.metadata().ok()?.len())).sum()
+            }
+            false if depth > 1 => segment_bytes(&path, prefix, depth - 1),
+            false => 0,
+        }
+    };
+    entries.map(bytes_of).sum()
+}
+
 /// The first of `count` neighbouring loopback ports that are free now, below those of outgoing connections.
 pub(crate) fn free_neighbour_ports(count: u16) -> Result<u16> {
     let seed = u64::from(std::process::id())
@@ -185,6 +214,20 @@ mod tests {
     fn somebody_elses_broker_is_not_killed() {
         let error = Broker::existing("kafka.example:9092").kill().unwrap_err().to_string();
         assert!(error.contains("--brokers"), "{error}");
+    }
+
+    #[test]
+    fn the_segments_of_a_topic_are_summed_over_its_partitions() {
+        let folder = tempfile::tempdir().unwrap();
+        for (partition, bytes) in
+            [("data/t-0", 5), ("data/t-11", 7), ("data/t-x-0", 100), ("data/other-0", 100)]
+        {
+            let partition = folder.path().join(partition);
+            std::fs::create_dir_all(&partition).unwrap();
+            std::fs::write(partition.join("00000000000000000000.log"), vec![0; bytes]).unwrap();
+            std::fs::write(partition.join("00000000000000000000.index"), [0; 50]).unwrap();
+        }
+        assert_eq!(segment_bytes(folder.path(), "t-", FOLDER_DEPTH_MAX), 12);
     }
 
     #[test]

@@ -6,18 +6,14 @@ use clap::{Parser, Subcommand};
 use logdrive_bench::verify;
 
 mod agent;
-mod bounce;
 mod broker;
-mod ceiling;
-mod idle;
+mod clock;
+mod commands;
+mod faulty;
 mod interrupt;
 mod judge;
 mod kafka;
-mod kill;
-mod latency;
 mod load;
-mod many;
-mod memory;
 mod minimal;
 mod process;
 mod procfs;
@@ -25,7 +21,10 @@ mod receiver;
 mod report;
 mod sampler;
 mod setup;
+mod stages;
 mod stats;
+mod timeline;
+mod trial;
 
 /// Judges log shippers: completeness first, then latency and cost.
 #[derive(Parser)]
@@ -40,22 +39,31 @@ enum Command {
     /// Count what became of the lines that a load generator wrote
     Verify(verify::command::Args),
     /// The agent against a minimal librdkafka program, interleaved: cost, throughput, memory
-    Ceiling(ceiling::CeilingArgs),
+    Ceiling(commands::ceiling::CeilingArgs),
+    /// One rate from end to end: completeness, latency and its stages, cost; with a page to look at
+    Run(commands::run::RunArgs),
+    /// Make the page of a run again from its run.json, and print its tables
+    Page(commands::run::PageArgs),
     /// From the intended time of a line to its consumption, at given rates
-    Latency(latency::LatencyArgs),
+    Latency(commands::latency::LatencyArgs),
+    /// How fast the harness's own consumer is: beyond that it would measure itself
+    Consumer(commands::consumer::ConsumerArgs),
     /// Peak memory while a backlog is drained and the broker is away in the middle
-    Memory(memory::MemoryArgs),
+    Memory(commands::memory::MemoryArgs),
     /// What a thousand quiet files cost
-    Idle(idle::IdleArgs),
+    Idle(commands::idle::IdleArgs),
     /// Ten thousand files that are all written
-    Many(many::ManyArgs),
+    Many(commands::many::ManyArgs),
     /// SIGKILL at random moments under load and rotation
-    Kill(kill::KillArgs),
+    Kill(commands::kill::KillArgs),
     /// The broker killed and restarted under load
-    Bounce(bounce::BounceArgs),
+    Bounce(commands::bounce::BounceArgs),
     /// What `ceiling` compares with
     #[command(hide = true)]
     MinimalProducer(minimal::MinimalArgs),
+    /// An agent that spoils one line, for the proof that the harness sees it
+    #[command(hide = true)]
+    FaultyAgent(faulty::FaultyArgs),
 }
 
 fn main() -> ExitCode {
@@ -66,20 +74,19 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<ExitCode> {
-    let command = Args::parse().command;
-    if let Command::Verify(args) = command {
-        return verify::command::run(&args);
-    }
-    interrupt::listen()?;
-    match command {
+    match Args::parse().command {
         Command::Verify(args) => verify::command::run(&args),
-        Command::Ceiling(args) => ceiling::run(&args),
-        Command::Latency(args) => latency::run(&args),
-        Command::Memory(args) => memory::run(&args),
-        Command::Idle(args) => idle::run(&args),
-        Command::Many(args) => many::run(&args),
-        Command::Kill(args) => kill::run(&args),
-        Command::Bounce(args) => bounce::run(&args),
+        Command::Ceiling(args) => commands::ceiling::run(&args),
+        Command::Run(args) => commands::run::run(&args),
+        Command::Page(args) => commands::run::page(&args),
+        Command::Latency(args) => commands::latency::run(&args),
+        Command::Consumer(args) => commands::consumer::run(&args),
+        Command::Memory(args) => commands::memory::run(&args),
+        Command::Idle(args) => commands::idle::run(&args),
+        Command::Many(args) => commands::many::run(&args),
+        Command::Kill(args) => commands::kill::run(&args),
+        Command::Bounce(args) => commands::bounce::run(&args),
+        Command::FaultyAgent(args) => faulty::run(&args).map(|()| ExitCode::SUCCESS),
         Command::MinimalProducer(args) => minimal::run(&args).map(|()| ExitCode::SUCCESS),
     }
 }
