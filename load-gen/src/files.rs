@@ -112,6 +112,12 @@ impl LogFile {
         self.generation
     }
 
+    /// The number of the next line that is appended.
+    #[must_use]
+    pub fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
     /// Whether the file must be rotated before a line that is due at `due_ns`, when `pending_lines` of
     /// `pending_bytes` are prepared and not yet appended, and the line has `line_bytes` with its end.
     #[must_use]

@@ -8,15 +8,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use logdrive_load::files::{Full, Means, Rotation};
+use logdrive_load::format::Format;
 use logdrive_load::journal::{Generation, Journal};
-use logdrive_load::run::{Clock, End, Options, RunError, Writes, run};
+use logdrive_load::run::{Clock, End, Options, RunError, Text, Writes, run};
 use logdrive_load::schedule::{Rate, Schedule};
+use logdrive_load::spread::Spread;
 use logdrive_load::stamp::{Stamp, decode};
 
 const START_NS: u64 = 1_700_000_000_000_000_000;
 
 /// Time that passes by a microsecond at each look, exactly as asked when sleeping, and once by a stall.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct SimulatedClock {
     now: u64,
     sleeps: u64,
@@ -47,13 +49,23 @@ impl Clock for SimulatedClock {
     }
 }
 
+fn rate(text: &str) -> Rate {
+    Rate::parse(text).unwrap()
+}
+
+fn made(format: Format, line_bytes: &str) -> Text {
+    Text::Made { format, line_bytes: line_bytes.parse().unwrap() }
+}
+
 fn options(dir: &Path) -> Options {
     Options {
         dir: dir.into(),
         files: 1,
-        rate: Rate::PerSecond(1000),
+        threads: 1,
+        spread: Spread::Uniform,
+        rate: rate("1000"),
         end: End::After(Duration::from_secs(2)),
-        line_bytes: "100..300".parse().unwrap(),
+        text: made(Format::Plain, "100..300"),
         rotation: None,
         seed: 1,
         run: 0xabcd,
@@ -137,14 +149,15 @@ fn rotation_keeps_its_limits() {
 fn lines_go_round_robin_and_carry_the_time_they_were_due() {
     let dir = tempfile::tempdir().unwrap();
     go(&Options { files: 3, ..options(dir.path()) }, &mut SimulatedClock::default());
-    let schedule = Schedule::new(1000);
+    let mut due = Vec::new();
+    Schedule::parse("1000").unwrap().arrivals(1, 0).take_due(u64::MAX - 1, 2000, &mut due);
     for (stamp, line) in read_back(dir.path()).0.iter().zip(0..) {
         let expected = Stamp {
             run: 0xabcd,
             writer: (line % 3) as u16,
             generation: 0,
             sequence: line / 3,
-            intended_ns: START_NS + schedule.due_at(line),
+            intended_ns: START_NS + due[line as usize],
         };
         assert_eq!(*stamp, expected);
     }
@@ -172,7 +185,7 @@ fn a_stall_delays_writing_but_not_the_time_in_the_lines() {
 fn a_slow_run_sleeps_between_lines_instead_of_polling() {
     let dir = tempfile::tempdir().unwrap();
     let mut clock = SimulatedClock::default();
-    let slow = Options { rate: Rate::PerSecond(1), end: End::Lines(3), ..options(dir.path()) };
+    let slow = Options { rate: rate("1"), end: End::Lines(3), ..options(dir.path()) };
     let journal = go(&slow, &mut clock);
     assert_eq!((journal.header.lines, journal.header.pace.achieved_per_second.round()), (3, 1.0));
     assert!(clock.sleeps <= 25, "{} sleeps in 2 s, at most one per 100 ms is needed", clock.sleeps);
