@@ -115,7 +115,7 @@ fn every_kind_of_damage_is_counted_and_shown_where_it_is() {
             0:2 duplicated: writer 0 line 1 generation 0, after line 1 generation 0
             0:4 reordered: writer 0 line 2 generation 0, after line 3 generation 0
             0:5 foreign: 5 bytes: hello
-            0:6 torn: 81 bytes: LD2 aaaa0001 0000 000000 000000000004 00000000000003ec dafe08b6 10.0.0.1 GET / 20
+            0:6 torn: 81 bytes: LD2 aaaa0001 0000 000000 000000000004 00000000000003ec e0faefc0 10.0.0.1 GET / 20
             0:8 duplicated: writer 0 line 7 generation 0, after line 7 generation 0
         "#]],
     );

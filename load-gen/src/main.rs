@@ -1,6 +1,6 @@
 //! The command line of the load generator: what was typed, progress while it runs, the words at the end.
 
-use std::io::IsTerminal;
+use std::io::{self, ErrorKind, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -109,10 +109,16 @@ fn main() -> ExitCode {
     match load(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            let advice = if is_full(&error) { "; make room, or rotate with --keep" } else { "" };
+            eprintln!("error: {error:#}{advice}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn is_full(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.any(|cause| matches!(cause.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
 }
 
 fn load(args: &Args) -> anyhow::Result<()> {
@@ -394,7 +400,7 @@ mod tests {
             ..Header::default()
         };
         let tick = Duration::from_millis(1);
-        expect_test::expect!["wrote 1000 lines, 201000 bytes to 1 files: 1000 lines/s of 1000 intended; the schedule was kept, no line was more than 0.9 ms late"]
+        expect_test::expect!["wrote 1000 lines, 201000 bytes to 1 files: 1000 lines/s of 1000 intended; the schedule was kept: half of the lines were at most 0.061 ms late, 99 % 0.200 ms, all 0.900 ms"]
             .assert_eq(&summary(&header, tick));
         header.pace.lines_late = 20;
         header.pace.lateness_max_ns = 31_000_000;

@@ -143,18 +143,6 @@ pub enum RunError {
         /// The first one found.
         path: PathBuf,
     },
-    /// More files than the system allows.
-    #[error(
-        "{files} files need {needed} descriptors, but the limit is {limit}: raise it (ulimit -Hn) or write fewer"
-    )]
-    Descriptors {
-        /// Files asked for.
-        files: u32,
-        /// Descriptors needed for them.
-        needed: u64,
-        /// The hard limit.
-        limit: u64,
-    },
 }
 
 /// Time since the start of a run.
@@ -213,16 +201,17 @@ pub fn run(
 ) -> Result<Journal, RunError> {
     check(options)?;
     refuse_occupied(&options.dir)?;
-    raise_descriptor_limit(options.files)?;
+    let held = descriptors(options.files);
     let payloads = match &options.text {
         Text::Made { format, line_bytes } => {
             Some(Payloads::new(options.seed, *format, *line_bytes).map_err(RunError::Options)?)
         }
         Text::Log(_) => None,
     };
+    let replays: Vec<_> = (0..options.threads).map(|_| replay(options)).collect::<Result<_, _>>()?;
     let mut shares = Vec::new();
-    for thread in 0..options.threads {
-        shares.push((Writer::open(options, payloads.as_ref(), thread)?, replay(options)?));
+    for (replay, thread) in replays.into_iter().zip(0..) {
+        shares.push((Writer::open(options, payloads.as_ref(), thread, held)?, replay));
     }
     // The preparations above take time for many files; the schedule begins after them.
     let start_ns = clock.start();
@@ -313,8 +302,10 @@ fn work<'a>(
             if let Some(due_ns) = sweep.last_due_ns() {
                 let lines = writer.write(&sweep, clock)?;
                 let lateness_ns = writer.lateness_max_ns();
-                // Whatever became due while this was written is more than a tick can hold: no rest then.
-                rest_until_ns = if feed.is_behind(&sweep) { 0 } else { now + tick_ns };
+                // Ticks are counted from when the thread was to wake, so that a late wake-up does not make the
+                // next one later. A sweep that was full has left lines that are due: no rest then.
+                let woken_ns = if now - rest_until_ns < tick_ns { rest_until_ns } else { now };
+                rest_until_ns = if feed.is_behind(&sweep) { now } else { woken_ns + tick_ns };
                 let lines = together.lines.fetch_add(lines, Ordering::Relaxed) + lines;
                 let before_ns = together.lateness_max_ns.fetch_max(lateness_ns, Ordering::Relaxed);
                 progress(&Progress {
@@ -442,14 +433,15 @@ fn refuse_occupied(dir: &Path) -> Result<(), RunError> {
 /// Standard streams, the directory being copied and the like.
 const DESCRIPTORS_SPARE: u64 = 32;
 
-fn raise_descriptor_limit(files: u32) -> Result<(), RunError> {
+/// How many files can be open at a time. The limits are raised as far as possible; the hard one only by
+/// who has the right to.
+fn descriptors(files: u32) -> u64 {
     let needed = u64::from(files) + DESCRIPTORS_SPARE;
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current.is_none_or(|current| current >= needed) {
-        return Ok(());
-    }
-    // The hard limit can be raised, too, by who has the right to.
-    let limit = maximum.unwrap_or(u64::MAX);
-    let raised = Rlimit { current: Some(needed), maximum: Some(limit.max(needed)) };
-    setrlimit(Resource::Nofile, raised).map_err(|_| RunError::Descriptors { files, needed, limit })
+    let (soft, hard) = (current.unwrap_or(u64::MAX), maximum.unwrap_or(u64::MAX));
+    let raised = [needed, needed.min(hard)].into_iter().find(|limit| {
+        let raised = Rlimit { current: Some(*limit), maximum: Some(hard.max(*limit)) };
+        *limit > soft && setrlimit(Resource::Nofile, raised).is_ok()
+    });
+    raised.unwrap_or(soft).saturating_sub(DESCRIPTORS_SPARE).max(1)
 }

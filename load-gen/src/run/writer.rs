@@ -3,7 +3,7 @@
 use super::lateness::Lateness;
 use super::{Clock, Options, RunError, Text, Writes};
 use crate::civil::Face;
-use crate::files::LogFile;
+use crate::files::{LogFile, Opened};
 use crate::format::Format;
 use crate::journal::Generation;
 use crate::payload::Payloads;
@@ -49,14 +49,18 @@ struct Rows {
 }
 
 impl<'a> Writer<'a> {
+    /// The first `held` files of the run stay open, the others are opened for each write.
     pub(super) fn open(
         options: &'a Options,
         payloads: Option<&'a Payloads>,
         thread: u32,
+        held: u64,
     ) -> Result<Writer<'a>, RunError> {
+        let Options { dir, rotation, .. } = options;
+        let opened = |at| if u64::from(at) < held { Opened::Once } else { Opened::EachTime };
         let files = (thread..options.files)
             .step_by(options.threads as usize)
-            .map(|at| LogFile::create(&options.dir, at as u16, options.files, options.rotation.as_ref()))
+            .map(|at| LogFile::create(dir, at as u16, options.files, rotation.as_ref(), opened(at)))
             .collect::<Result<_, _>>()?;
         let rows = match options.spread {
             Spread::Uniform => None,
@@ -120,13 +124,13 @@ impl<'a> Writer<'a> {
         clock: &mut impl Clock,
     ) -> Result<u64, RunError> {
         let written = rows.sort(sweep, self.thread as u32, self.options.threads);
-        for file in std::mem::take(&mut rows.files) {
-            if let Some((first, last)) = rows.ends[file as usize].take() {
-                let next = |line: &u32| (*line != last).then(|| rows.next[*line as usize]);
-                let lines = std::iter::successors(Some(first), next).map(|line| line as usize);
-                self.write_file(file as usize, lines, sweep, clock)?;
-            }
+        for file in &rows.files {
+            let Some((first, last)) = rows.ends[*file as usize].take() else { continue };
+            let next = |line: &u32| (*line != last).then(|| rows.next[*line as usize]);
+            let lines = std::iter::successors(Some(first), next).map(|line| line as usize);
+            self.write_file(*file as usize, lines, sweep, clock)?;
         }
+        rows.files.clear();
         Ok(written)
     }
 
