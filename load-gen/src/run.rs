@@ -235,8 +235,8 @@ struct Share<'a> {
 struct Done<'a> {
     writer: Writer<'a>,
     elapsed_ns: u64,
-    /// When the schedule goes on after the last line.
-    due_then_ns: Option<u64>,
+    /// How long the schedule had for the lines.
+    spread_ns: Option<u64>,
 }
 
 /// What threads know of each other.
@@ -305,7 +305,7 @@ fn work<'a>(
                 // Ticks are counted from when the thread was to wake, so that a late wake-up does not make the
                 // next one later. A sweep that was full has left lines that are due: no rest then.
                 let woken_ns = if now - rest_until_ns < tick_ns { rest_until_ns } else { now };
-                rest_until_ns = if feed.is_behind(&sweep) { now } else { woken_ns + tick_ns };
+                rest_until_ns = if feed.is_behind(&sweep) { now } else { woken_ns.saturating_add(tick_ns) };
                 let lines = together.lines.fetch_add(lines, Ordering::Relaxed) + lines;
                 let before_ns = together.lateness_max_ns.fetch_max(lateness_ns, Ordering::Relaxed);
                 progress(&Progress {
@@ -327,12 +327,12 @@ fn work<'a>(
         together.failed.store(true, Ordering::Relaxed);
         return Err(error);
     }
-    Ok(Done { writer, elapsed_ns: clock.elapsed_ns(), due_then_ns: feed.due_then_ns() })
+    Ok(Done { writer, elapsed_ns: clock.elapsed_ns(), spread_ns: feed.spread_ns() })
 }
 
 fn close(options: &Options, start_ns: u64, done: Vec<Done<'_>>) -> Journal {
     let elapsed_ns = done.iter().map(|done| done.elapsed_ns).max().unwrap_or(0);
-    let due_then_ns = done.iter().filter_map(|done| done.due_then_ns).max();
+    let spread_ns = done.iter().filter_map(|done| done.spread_ns).max();
     let (mut generations, mut lateness) = (Vec::new(), Lateness::new(options.tick));
     for done in done {
         let (of_thread, its_lateness) = done.writer.close();
@@ -344,8 +344,8 @@ fn close(options: &Options, start_ns: u64, done: Vec<Done<'_>>) -> Journal {
     // The last line's period belongs to the time taken: two lines at 1 a second are not 2 a second.
     let per_second = |ns: u64| lines as f64 / (ns.max(1) as f64 / 1e9);
     let pace = Pace {
-        intended_per_second: due_then_ns.map(per_second),
-        achieved_per_second: per_second(elapsed_ns.max(due_then_ns.unwrap_or(0))),
+        intended_per_second: spread_ns.map(per_second),
+        achieved_per_second: per_second(elapsed_ns.max(spread_ns.unwrap_or(0))),
         ..lateness.pace()
     };
     let (text, line_bytes) = match &options.text {

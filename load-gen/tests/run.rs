@@ -300,6 +300,8 @@ fn a_schedule_with_an_end_is_over_then() {
         &mut SimulatedClock::default(),
     );
     assert_eq!(journal.header.lines, 1000);
+    let intended = journal.header.pace.intended_per_second.unwrap();
+    assert!((intended - 1000.0 / 60.0).abs() < 1e-3, "none in the last 58 seconds: {intended}");
 }
 
 #[test]

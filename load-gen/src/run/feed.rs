@@ -36,6 +36,8 @@ pub(super) struct Feed {
     /// No line is due from here on.
     until_ns: u64,
     lines_max: u64,
+    /// When the last line that was taken was due.
+    last_due_ns: u64,
 }
 
 #[derive(Debug)]
@@ -60,7 +62,7 @@ impl Feed {
             End::Lines(lines) => (lines, u64::MAX),
             End::After(time) => (u64::MAX, clamp_ns(time)),
         };
-        Feed { due, replay, lines_left, until_ns, lines_max }
+        Feed { due, replay, lines_left, until_ns, lines_max, last_due_ns: 0 }
     }
 
     /// Replaces the sweep by the next lines that are due, in pieces: a backlog must delay neither a signal
@@ -94,6 +96,7 @@ impl Feed {
             (Due::Now | Due::AsLogged, None) => {}
         }
         self.lines_left -= sweep.due_ns.len() as u64;
+        self.last_due_ns = sweep.last_due_ns().unwrap_or(self.last_due_ns);
         Ok(())
     }
 
@@ -112,12 +115,14 @@ impl Feed {
         (!over && due_ns < self.until_ns).then_some(due_ns)
     }
 
-    /// When the line after the last is due, or would be; none without a schedule.
-    pub(super) fn due_then_ns(&self) -> Option<u64> {
+    /// Until when the lines that were taken were spread: to the next one, if there is one, or to the end.
+    /// None without a schedule.
+    pub(super) fn spread_ns(&self) -> Option<u64> {
         match self.due {
             Due::Now => None,
-            // What was left out at the end of the run was not intended; what comes after a pause is not near.
-            _ => self.scheduled_ns().map(|due_ns| due_ns.min(self.until_ns)),
+            _ => Some(self.scheduled_ns().unwrap_or(self.until_ns).min(self.until_ns))
+                .filter(|ns| (1..u64::MAX).contains(ns))
+                .or(Some(self.last_due_ns)),
         }
     }
 
