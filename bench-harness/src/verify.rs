@@ -8,7 +8,7 @@
 //! - *duplicated*: every sight of a line after its first;
 //! - *reordered*: first sights of a line after a higher sequence number of the same writer was seen in
 //!   the same partition (a repetition of something old is a duplicate, not a disorder);
-//! - *torn*: begins like our lines, but is cut, glued or altered;
+//! - *torn*: has a stamp of ours, or most of one, but is cut, glued or altered;
 //! - *foreign*: anything else, lines of other runs and lines that the journal does not know included.
 
 pub mod command;

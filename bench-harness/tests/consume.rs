@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use logdrive_bench::consume::{ConsumeError, Consumer, drain};
 use logdrive_bench::verify::{Framing, Ledger, Verdict};
-use logdrive_load::journal::{Generation, Header, Journal, Pace, VERSION};
+use logdrive_load::journal::{Generation, Header, Journal, VERSION};
 use logdrive_load::stamp::{Stamp, encode_line};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -31,10 +31,8 @@ fn journal() -> Journal {
         })
         .collect();
     let lines = generations.iter().map(|generation| generation.lines).sum();
-    let (line_bytes, pace) = ("100".into(), Pace::default());
     let (journal, run, files) = (VERSION, RUN, PARTITIONS as u32);
-    let header =
-        Header { journal, run, seed: 0, files, line_bytes, start_ns: 0, end_ns: 0, lines, bytes: 0, pace };
+    let header = Header { journal, run, files, lines, ..Header::default() };
     Journal { header, generations }
 }
 

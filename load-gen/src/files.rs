@@ -52,12 +52,36 @@ pub struct FileError {
     source: io::Error,
 }
 
+/// Whether a file stays open between writes. Who reads it sees no difference.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub enum Opened {
+    /// For as long as it lives.
+    Once,
+    /// For each write, when there are more files than descriptors.
+    EachTime,
+}
+
+#[derive(Debug)]
+enum Handle {
+    Held(File),
+    None,
+}
+
+impl Handle {
+    fn of(file: File, opened: Opened) -> Handle {
+        match opened {
+            Opened::Once => Handle::Held(file),
+            Opened::EachTime => Handle::None,
+        }
+    }
+}
+
 /// One writer's log file, in its present life.
 #[derive(Debug)]
 pub struct LogFile {
     writer: u16,
     path: PathBuf,
-    file: File,
+    handle: Handle,
     generation: u32,
     /// The first line of this life.
     first_seq: u64,
@@ -83,6 +107,7 @@ impl LogFile {
         writer: u16,
         writers: u32,
         rotation: Option<&Rotation>,
+        opened: Opened,
     ) -> Result<LogFile, FileError> {
         let path = dir.join(format!("load-{writer}.log"));
         let rotate_at_ns = match rotation {
@@ -91,11 +116,11 @@ impl LogFile {
             }
             _ => u64::MAX,
         };
-        let file = open_new(&path)?;
+        let handle = Handle::of(open_new(&path)?, opened);
         Ok(LogFile {
             writer,
             path,
-            file,
+            handle,
             generation: 0,
             first_seq: 0,
             next_seq: 0,
@@ -110,6 +135,12 @@ impl LogFile {
     #[must_use]
     pub fn generation(&self) -> u32 {
         self.generation
+    }
+
+    /// The number of the next line that is appended.
+    #[must_use]
+    pub fn next_seq(&self) -> u64 {
+        self.next_seq
     }
 
     /// Whether the file must be rotated before a line that is due at `due_ns`, when `pending_lines` of
@@ -138,7 +169,7 @@ impl LogFile {
     /// # Errors
     /// When the file system refuses; part of the lines may be written then.
     pub fn append(&mut self, text: &[u8], lines: u64) -> Result<(), FileError> {
-        self.file.write_all(text).map_err(|source| self.error("write to", source))?;
+        self.with_file("write to", |mut file| file.write_all(text))?;
         self.crc = crc32c::crc32c_append(self.crc, text);
         self.bytes += text.len() as u64;
         self.next_seq += lines;
@@ -159,11 +190,14 @@ impl LogFile {
         match rotation.means {
             Means::Rename => {
                 fs::rename(&self.path, &first).map_err(|source| self.error("rename", source))?;
-                self.file = open_new(&self.path)?;
+                let new = open_new(&self.path)?;
+                if let Handle::Held(file) = &mut self.handle {
+                    *file = new;
+                }
             }
             Means::CopyTruncate => {
                 fs::copy(&self.path, &first).map_err(|source| self.error("copy", source))?;
-                self.file.set_len(0).map_err(|source| self.error("truncate", source))?;
+                self.with_file("truncate", |file| file.set_len(0))?;
             }
         }
         self.rotated += 1;
@@ -206,6 +240,18 @@ impl LogFile {
         Ok(())
     }
 
+    fn with_file(
+        &self,
+        action: &'static str,
+        act: impl FnOnce(&File) -> io::Result<()>,
+    ) -> Result<(), FileError> {
+        let done = match &self.handle {
+            Handle::Held(file) => act(file),
+            Handle::None => OpenOptions::new().append(true).open(&self.path).and_then(|file| act(&file)),
+        };
+        done.map_err(|source| self.error(action, source))
+    }
+
     fn rotated_path(&self, at: u32) -> PathBuf {
         self.path.with_added_extension(at.to_string())
     }
@@ -245,10 +291,14 @@ mod tests {
         expected.iter().map(|(name, text)| ((*name).into(), (*text).into())).collect()
     }
 
-    fn four_generations(means: Means, keep: Option<u32>) -> (tempfile::TempDir, Vec<Generation>) {
+    fn four_generations(
+        means: Means,
+        keep: Option<u32>,
+        opened: Opened,
+    ) -> (tempfile::TempDir, Vec<Generation>) {
         let dir = tempfile::tempdir().unwrap();
         let rotation = Rotation { means, full: Full::Lines(1), keep };
-        let mut file = LogFile::create(dir.path(), 0, 1, Some(&rotation)).unwrap();
+        let mut file = LogFile::create(dir.path(), 0, 1, Some(&rotation), opened).unwrap();
         let mut ended = Vec::new();
         for (at, text) in ["a\n", "bb\n", "ccc\n", "dddd\n"].into_iter().enumerate() {
             if at > 0 {
@@ -261,9 +311,11 @@ mod tests {
     }
 
     #[test]
-    fn both_means_leave_the_same_chain() {
-        for means in [Means::Rename, Means::CopyTruncate] {
-            let (dir, generations) = four_generations(means, None);
+    fn both_means_leave_the_same_chain_however_the_file_is_opened() {
+        let ways = [Means::Rename, Means::CopyTruncate]
+            .map(|means| [Opened::Once, Opened::EachTime].map(|opened| (means, opened)));
+        for (means, opened) in ways.into_iter().flatten() {
+            let (dir, generations) = four_generations(means, None, opened);
             let expected = owned(&[
                 ("load-0.log", "dddd\n"),
                 ("load-0.log.1", "ccc\n"),
@@ -282,7 +334,7 @@ mod tests {
 
     #[test]
     fn the_oldest_are_deleted_only_if_told() {
-        let (dir, generations) = four_generations(Means::Rename, Some(2));
+        let (dir, generations) = four_generations(Means::Rename, Some(2), Opened::Once);
         let expected =
             owned(&[("load-0.log", "dddd\n"), ("load-0.log.1", "ccc\n"), ("load-0.log.2", "bb\n")]);
         assert_eq!(contents(dir.path()), expected);
@@ -295,7 +347,7 @@ mod tests {
         for (means, same) in [(Means::Rename, "load-0.log.1"), (Means::CopyTruncate, "load-0.log")] {
             let dir = tempfile::tempdir().unwrap();
             let rotation = Rotation { means, full: Full::Lines(1), keep: None };
-            let mut file = LogFile::create(dir.path(), 0, 1, Some(&rotation)).unwrap();
+            let mut file = LogFile::create(dir.path(), 0, 1, Some(&rotation), Opened::Once).unwrap();
             file.append(b"a\n", 1).unwrap();
             let inode = fs::metadata(dir.path().join("load-0.log")).unwrap().ino();
             file.rotate(&rotation, 0).unwrap();
@@ -306,7 +358,7 @@ mod tests {
     #[test]
     fn fullness_counts_what_is_prepared_and_never_an_empty_file() {
         let dir = tempfile::tempdir().unwrap();
-        let mut file = LogFile::create(dir.path(), 0, 1, None).unwrap();
+        let mut file = LogFile::create(dir.path(), 0, 1, None, Opened::Once).unwrap();
         assert!(!file.is_full(Full::Bytes(5), 0, 0, 10, 0), "a line larger than the limit stands alone");
         assert!(file.is_full(Full::Bytes(12), 1, 3, 10, 0));
         assert!(!file.is_full(Full::Bytes(13), 1, 3, 10, 0));
@@ -320,7 +372,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let full = Full::Every(Duration::from_nanos(100));
         let rotation = Rotation { means: Means::Rename, full, keep: None };
-        let mut files = [0, 1].map(|writer| LogFile::create(dir.path(), writer, 2, Some(&rotation)).unwrap());
+        let mut files = [0, 1]
+            .map(|writer| LogFile::create(dir.path(), writer, 2, Some(&rotation), Opened::Once).unwrap());
         for file in &mut files {
             file.append(b"a\n", 1).unwrap();
         }
@@ -335,8 +388,8 @@ mod tests {
     #[test]
     fn an_existing_file_is_refused_by_name() {
         let dir = tempfile::tempdir().unwrap();
-        let _first = LogFile::create(dir.path(), 4, 5, None).unwrap();
-        let error = LogFile::create(dir.path(), 4, 5, None).unwrap_err();
+        let _first = LogFile::create(dir.path(), 4, 5, None, Opened::Once).unwrap();
+        let error = LogFile::create(dir.path(), 4, 5, None, Opened::Once).unwrap_err();
         assert!(error.to_string().ends_with("load-4.log"), "{error}");
         assert_eq!(error.source.kind(), io::ErrorKind::AlreadyExists);
     }

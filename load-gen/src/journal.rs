@@ -10,26 +10,34 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 /// The version of this format; a journal of another one is refused.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The run as a whole.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Header {
     /// The version of the format.
     pub journal: u32,
     /// The run that every line carries.
     pub run: u32,
-    /// The seed of the payloads.
+    /// The seed of everything that is drawn.
     pub seed: u64,
     /// How many files were written side by side.
     pub files: u32,
-    /// The line lengths asked for: `200` or `100..300`.
+    /// By how many threads.
+    pub threads: u32,
+    /// What the records look like: the name of a format, or the log that was replayed.
+    pub text: String,
+    /// The line lengths asked for, as they are typed; `as logged` for a replay.
     pub line_bytes: String,
-    /// When line 0 was due, nanoseconds since the Unix epoch.
+    /// The rate or schedule, as it is typed.
+    pub rate: String,
+    /// How lines were spread over the files, as it is typed.
+    pub spread: String,
+    /// When the schedule began, nanoseconds since the Unix epoch.
     pub start_ns: u64,
     /// When the last line was written.
     pub end_ns: u64,
-    /// Lines written.
+    /// Records written; only one of format java has several lines.
     pub lines: u64,
     /// Bytes written, line ends included.
     pub bytes: u64,
@@ -40,11 +48,15 @@ pub struct Header {
 /// Intended against achieved.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Pace {
-    /// Lines a second that were asked for; none for "as fast as possible".
-    pub intended_per_second: Option<u64>,
+    /// Lines a second that the schedule had in this time; none for "as fast as possible".
+    pub intended_per_second: Option<f64>,
     /// Lines a second that were written.
     pub achieved_per_second: f64,
-    /// The longest time from a line's due time to the end of its write.
+    /// From a line's due time to the end of its write: half of the lines were not later.
+    pub lateness_p50_ns: u64,
+    /// 99 % of the lines were not later.
+    pub lateness_p99_ns: u64,
+    /// None was later.
     pub lateness_max_ns: u64,
     /// Lines written later than the tick plus [`LATE_NS`] after they were due.
     pub lines_late: u64,
@@ -112,17 +124,7 @@ impl Journal {
     /// # Errors
     /// When the file system refuses.
     pub fn write(&self, path: &Path) -> Result<(), JournalError> {
-        let unfinished = path.with_added_extension("unfinished");
-        let write = || -> io::Result<()> {
-            let mut out = BufWriter::new(fs::File::create(&unfinished)?);
-            line(&mut out, &self.header)?;
-            for generation in &self.generations {
-                line(&mut out, generation)?;
-            }
-            out.into_inner()?.sync_all()?;
-            fs::rename(&unfinished, path)
-        };
-        write().map_err(|source| JournalError::Io { action: "write", path: path.into(), source })
+        Claim::of(path)?.fill(self)
     }
 
     /// Reads a journal and checks that it agrees with itself.
@@ -150,6 +152,53 @@ impl Journal {
             return Err(invalid(1, format!("{} lines are promised, {lines} are listed", header.lines)));
         }
         Ok(Journal { header, generations })
+    }
+}
+
+/// A place for a journal, taken before the run: a run of hours must not end with a folder that does not
+/// exist. Dropped without a journal, it leaves nothing.
+#[derive(Debug)]
+pub struct Claim {
+    path: PathBuf,
+    unfinished: PathBuf,
+    file: fs::File,
+}
+
+impl Claim {
+    /// Takes the place.
+    ///
+    /// # Errors
+    /// When a file cannot be created there.
+    pub fn of(path: &Path) -> Result<Claim, JournalError> {
+        let unfinished = path.with_added_extension("unfinished");
+        match fs::File::create(&unfinished) {
+            Ok(file) => Ok(Claim { path: path.into(), unfinished, file }),
+            Err(source) => Err(JournalError::Io { action: "create", path: path.into(), source }),
+        }
+    }
+
+    /// Puts the journal there, in place of an older one.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn fill(self, journal: &Journal) -> Result<(), JournalError> {
+        let write = || -> io::Result<()> {
+            let mut out = BufWriter::new(&self.file);
+            line(&mut out, &journal.header)?;
+            for generation in &journal.generations {
+                line(&mut out, generation)?;
+            }
+            out.into_inner()?.sync_all()?;
+            fs::rename(&self.unfinished, &self.path)
+        };
+        write().map_err(|source| JournalError::Io { action: "write", path: self.path.clone(), source })
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // It is there only if there is no journal; who cannot delete it has been told why by then.
+        let _gone = fs::remove_file(&self.unfinished);
     }
 }
 
@@ -195,8 +244,8 @@ mod tests {
             start_ns: 1_000,
             end_ns: 2_000,
             lines: generations.iter().map(|generation| generation.lines).sum(),
-            bytes: 0,
-            pace: Pace { intended_per_second: Some(5), ..Pace::default() },
+            pace: Pace { intended_per_second: Some(5.5), ..Pace::default() },
+            ..Header::default()
         };
         Journal { header, generations }
     }
@@ -213,6 +262,18 @@ mod tests {
     fn what_was_written_is_read() {
         let journal = journal(vec![generation(0, 0, 0, 5), generation(0, 2, 5, 1), generation(1, 0, 0, 9)]);
         assert_eq!(reread(&journal), Ok(journal));
+    }
+
+    #[test]
+    fn a_place_that_gets_no_journal_is_left_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run.journal");
+        fs::write(&path, "older").unwrap();
+        drop(Claim::of(&path).unwrap());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "older");
+        let nowhere = Claim::of(&dir.path().join("missing/run.journal")).unwrap_err();
+        assert!(nowhere.to_string().starts_with("cannot create journal /"), "{nowhere}");
     }
 
     #[test]

@@ -1,20 +1,23 @@
 //! The command line of the load generator: what was typed, progress while it runs, the words at the end.
 
-use std::io::IsTerminal;
+use std::io::{self, ErrorKind, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use logdrive_load::files::{Full, Means, Rotation};
-use logdrive_load::journal::{Header, LATE_NS};
+use logdrive_load::format::Format;
+use logdrive_load::journal::{Claim, Header, LATE_NS};
 use logdrive_load::payload::LineBytes;
-use logdrive_load::run::{End, FILES_MAX, Options, Progress, SystemClock, Writes, run};
+use logdrive_load::run::{End, FILES_MAX, Options, Progress, SystemClock, Text, Writes, run};
 use logdrive_load::schedule::Rate;
+use logdrive_load::spread::Spread;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// Writes stamped log lines by a schedule that nobody can slow down.
@@ -27,21 +30,39 @@ struct Args {
     /// Where the files are created; must not hold those of an earlier run
     #[arg(long)]
     dir: PathBuf,
-    /// How many files are written side by side; lines go round-robin
+    /// How many files are written side by side
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(FILES_MAX)))]
     files: u32,
-    /// Lines a second over all files, or `max`
-    #[arg(long, default_value = "1000")]
-    rate: Rate,
+    /// How lines are spread over the files: `uniform` (in turn), or by chance as in `zipf:1.1`
+    #[arg(long, default_value = "uniform")]
+    spread: Spread,
+    /// How many threads share the files
+    #[arg(long, default_value_t = 1)]
+    threads: u32,
+    /// Lines a second over all files: `20000`, `max`, `steps:1000x10s,5000x10s`, `ramp:1000..50000/60s`,
+    /// `bursts:1000,50000x200ms/5s` (quiet, then the burst, in each period), `curve:FILE`; `poisson:`
+    /// before any of these but `max` makes the distances random [default: 1000, or as the replayed log]
+    #[arg(long, conflicts_with = "speed")]
+    rate: Option<String>,
     /// Stop after so many lines in all
     #[arg(long, conflicts_with = "duration")]
     lines: Option<u64>,
-    /// Stop after so much time
-    #[arg(long, default_value = "10s", value_parser = duration)]
-    duration: Duration,
-    /// Length of a line with its stamp, without its end: `200`, or `100..300` evenly spread
-    #[arg(long, default_value = "100..300")]
-    line_bytes: LineBytes,
+    /// Stop after so much time [default: that of the schedule or log if it ends, or else 10s]
+    #[arg(long, value_parser = duration)]
+    duration: Option<Duration>,
+    /// What records look like
+    #[arg(long, default_value = "plain", value_parser = format(), conflicts_with = "replay")]
+    format: Format,
+    /// Length of a record with its stamp, without its end: `200`, `100..300` (evenly spread) or
+    /// `lognormal:200,0.8` (median, deviation of the logarithm) [default: as the format usually is]
+    #[arg(long, conflicts_with = "replay")]
+    line_bytes: Option<LineBytes>,
+    /// Write the lines of this log again, each with its stamp in a field at its end
+    #[arg(long, value_name = "FILE")]
+    replay: Option<PathBuf>,
+    /// How much faster than the log was written
+    #[arg(long, requires = "replay", default_value_t = 1.0)]
+    speed: f64,
     /// How a full file makes room
     #[arg(long, value_enum, default_value_t = Rotate::None)]
     rotate: Rotate,
@@ -57,13 +78,13 @@ struct Args {
     /// Delete rotated files beyond so many of each writer; without this all are kept
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     keep: Option<u32>,
-    /// Seed of the payloads
+    /// Seed of everything that is drawn: the text, random distances, random files
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// One write for each line, or one for all lines of a tick
     #[arg(long, value_enum, default_value_t = Buffer::Buffered)]
     buffer: Buffer,
-    /// How often the lines that are due are written
+    /// The shortest time between two looks for lines that are due
     #[arg(long, default_value = "1ms", value_parser = duration)]
     tick: Duration,
     /// Where to say what was written, for `logdrive-bench verify`
@@ -88,10 +109,16 @@ fn main() -> ExitCode {
     match load(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            let advice = if is_full(&error) { "; make room, or rotate with --keep" } else { "" };
+            eprintln!("error: {error:#}{advice}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn is_full(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.any(|cause| matches!(cause.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
 }
 
 fn load(args: &Args) -> anyhow::Result<()> {
@@ -103,11 +130,12 @@ fn load(args: &Args) -> anyhow::Result<()> {
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
             .context("cannot catch signals")?;
     }
+    let claim = args.journal.as_deref().map(Claim::of).transpose()?;
     let bar = progress_bar();
     let journal = run(&options, &mut SystemClock::default(), &stop, |progress| show(&bar, progress))?;
     bar.finish_and_clear();
-    if let Some(path) = &args.journal {
-        journal.write(path)?;
+    if let Some(claim) = claim {
+        claim.fill(&journal)?;
     }
     println!("{}", summary(&journal.header, options.tick));
     Ok(())
@@ -117,13 +145,16 @@ fn options(args: &Args) -> anyhow::Result<Options> {
     if args.tick.is_zero() {
         bail!("--tick 0 would never sleep: try 1ms");
     }
+    let (text, rate) = (text(args)?, rate(args)?);
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Ok(Options {
         dir: args.dir.clone(),
         files: args.files,
-        rate: args.rate,
-        end: args.lines.map_or(End::After(args.duration), End::Lines),
-        line_bytes: args.line_bytes,
+        threads: args.threads,
+        spread: args.spread,
+        end: end(args, &rate),
+        rate,
+        text,
         rotation: rotation(args)?,
         seed: args.seed,
         run: run_number(started, std::process::id()),
@@ -133,6 +164,35 @@ fn options(args: &Args) -> anyhow::Result<Options> {
         },
         tick: args.tick,
     })
+}
+
+fn text(args: &Args) -> anyhow::Result<Text> {
+    if let Some(log) = &args.replay {
+        return Ok(Text::Log(log.clone()));
+    }
+    let usual = || args.format.line_bytes().parse().map_err(anyhow::Error::msg);
+    Ok(Text::Made { format: args.format, line_bytes: args.line_bytes.map_or_else(usual, Ok)? })
+}
+
+fn rate(args: &Args) -> anyhow::Result<Rate> {
+    if !(args.speed.is_finite() && args.speed > 0.0) {
+        bail!("--speed {}: a log is written again at a speed above 0", args.speed);
+    }
+    match &args.rate {
+        Some(rate) => Rate::parse(rate).map_err(|error| anyhow!("--rate {error}")),
+        None if args.replay.is_some() => Ok(Rate::AsLogged(args.speed)),
+        None => Rate::parse("1000").map_err(anyhow::Error::msg),
+    }
+}
+
+fn end(args: &Args, rate: &Rate) -> End {
+    let by_itself = match rate {
+        _ if args.replay.is_some() => Some(Duration::MAX),
+        Rate::Scheduled(schedule) => schedule.length(),
+        Rate::Max | Rate::AsLogged(_) => None,
+    };
+    let after = args.duration.or(by_itself).unwrap_or(Duration::from_secs(10));
+    args.lines.map_or(End::After(after), End::Lines)
 }
 
 fn rotation(args: &Args) -> anyhow::Result<Option<Rotation>> {
@@ -163,6 +223,13 @@ fn run_number(started: Duration, process: u32) -> u32 {
     crc32c::crc32c(&bytes)
 }
 
+fn format() -> impl TypedValueParser<Value = Format> {
+    PossibleValuesParser::new(Format::ALL.map(Format::name)).map(|name| {
+        let named = Format::ALL.into_iter().find(|format| format.name() == name);
+        named.expect("only names of formats are possible")
+    })
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; try `500ms` or `10s`"))
 }
@@ -189,8 +256,7 @@ fn progress_bar() -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style =
-        ProgressStyle::with_template("{bar:32} {human_pos}/{human_len} lines, {per_sec}, {elapsed}, {msg}");
+    let style = ProgressStyle::with_template("{bar:32} {human_pos}/{human_len} lines, {elapsed}, {msg}");
     ProgressBar::no_length().with_style(style.expect("the template is well formed"))
 }
 
@@ -202,9 +268,10 @@ fn show(bar: &ProgressBar, progress: &Progress) {
         bar.set_length(total);
     }
     bar.set_position(progress.lines);
-    if progress.lines_total.is_some() {
-        bar.set_message(format!("at most {} late", milliseconds(progress.lateness_max_ns)));
-    }
+    let per_second = |ns: u64| progress.lines as f64 * 1e9 / ns.max(1) as f64;
+    let (achieved, intended) = (per_second(progress.elapsed_ns), per_second(progress.due_ns));
+    let late = milliseconds(progress.lateness_max_ns);
+    bar.set_message(format!("{achieved:.0} of {intended:.0} lines/s, at most {late} late"));
 }
 
 fn summary(header: &Header, tick: Duration) -> String {
@@ -216,9 +283,12 @@ fn summary(header: &Header, tick: Duration) -> String {
     let Some(intended) = pace.intended_per_second else {
         return format!("{wrote}, as fast as possible");
     };
-    let worst = milliseconds(pace.lateness_max_ns);
+    let [half, most, worst] =
+        [pace.lateness_p50_ns, pace.lateness_p99_ns, pace.lateness_max_ns].map(milliseconds);
     let kept = match pace.lines_late {
-        0 => format!("the schedule was kept, no line was more than {worst} late"),
+        0 => format!(
+            "the schedule was kept: half of the lines were at most {half} late, 99 % {most}, all {worst}"
+        ),
         late => format!(
             "THE SCHEDULE WAS NOT KEPT: {late} lines ({:.3} %) were more than {} late, the worst {worst}; \
              likely cause: a busy machine, or more lines a second than it can write",
@@ -226,11 +296,13 @@ fn summary(header: &Header, tick: Duration) -> String {
             milliseconds(LATE_NS + tick.as_nanos() as u64),
         ),
     };
-    format!("{wrote} of {intended} intended; {kept}")
+    let digits = if intended < 10.0 { 2 } else { 0 };
+    format!("{wrote} of {intended:.digits$} intended; {kept}")
 }
 
 fn milliseconds(ns: u64) -> String {
-    format!("{:.1} ms", ns as f64 / 1e6)
+    let digits = if ns < 1_000_000 { 3 } else { 1 };
+    format!("{:.digits$} ms", ns as f64 / 1e6)
 }
 
 #[cfg(test)]
@@ -268,10 +340,36 @@ mod tests {
             "--tick 0s",
             "--files 0",
             "--files 65537",
+            "--rate 0",
+            "--rate 2000000000",
+            "--rate slow",
+            "--speed 2",
+            "--replay x --speed 0",
+            "--replay x --speed 2 --rate 5",
+            "--replay x --format json",
+            "--format xml",
             "--lines 5 --duration 3s",
         ] {
             assert!(typed(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_run_ends_with_its_schedule_unless_told() {
+        let end = |line| typed(line).unwrap().end;
+        let seconds = |seconds| End::After(Duration::from_secs(seconds));
+        assert_eq!(end(""), seconds(10));
+        assert_eq!(end("--rate ramp:1..5/60s"), seconds(60));
+        assert_eq!(end("--rate ramp:1..5/60s --duration 5s"), seconds(5));
+        assert_eq!(end("--rate ramp:1..5/60s --lines 7"), End::Lines(7));
+        assert_eq!(end("--replay old.log"), End::After(Duration::MAX));
+    }
+
+    #[test]
+    fn a_replay_has_its_own_pace_unless_told() {
+        assert_eq!(typed("--replay old.log").unwrap().rate, Rate::AsLogged(1.0));
+        assert_eq!(typed("--replay old.log --speed 2.5").unwrap().rate, Rate::AsLogged(2.5));
+        assert_eq!(typed("--replay old.log --rate max").unwrap().rate, Rate::Max);
     }
 
     #[test]
@@ -289,20 +387,20 @@ mod tests {
             run: 1,
             seed: 1,
             files: 1,
-            line_bytes: "200".into(),
-            start_ns: 0,
-            end_ns: 1,
             lines: 1000,
             bytes: 201_000,
             pace: Pace {
-                intended_per_second: Some(1000),
+                intended_per_second: Some(1000.0),
                 achieved_per_second: 999.6,
+                lateness_p50_ns: 61_000,
+                lateness_p99_ns: 200_000,
                 lateness_max_ns: 900_000,
                 lines_late: 0,
             },
+            ..Header::default()
         };
         let tick = Duration::from_millis(1);
-        expect_test::expect!["wrote 1000 lines, 201000 bytes to 1 files: 1000 lines/s of 1000 intended; the schedule was kept, no line was more than 0.9 ms late"]
+        expect_test::expect!["wrote 1000 lines, 201000 bytes to 1 files: 1000 lines/s of 1000 intended; the schedule was kept: half of the lines were at most 0.061 ms late, 99 % 0.200 ms, all 0.900 ms"]
             .assert_eq(&summary(&header, tick));
         header.pace.lines_late = 20;
         header.pace.lateness_max_ns = 31_000_000;

@@ -1,37 +1,47 @@
-//! The loop: wake at each tick, write what is due, never wait for anybody else.
+//! A whole run: wake when lines are due, write them, never wait for anybody else.
 //!
-//! One thread serves all files. What a tick finds due goes to each file with one write. When the machine
-//! stalls, the next tick writes everything that has become due meanwhile, stamped with the times at which
-//! it was due: the stall shows as latency of every line it hit, which is the point of an open loop.
-//! Time comes from a [`Clock`], so tests decide how it passes.
+//! What a tick finds due goes to each file with one write. When the machine stalls, the next tick writes
+//! everything that has become due meanwhile, stamped with the times at which it was due: the stall shows
+//! as latency of every line it hit, which is the point of an open loop.
+//!
+//! Files are divided among threads, and each thread walks the whole schedule and passes over what is not
+//! for its files: nothing is handed from one to another, so none can make another late. Time comes from a
+//! [`Clock`], so tests decide how it passes.
+
+mod feed;
+mod lateness;
+mod writer;
 
 use std::fs;
 use std::io;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustix::thread::{ClockId, clock_nanosleep_absolute};
+use rustix::thread::{ClockId, clock_nanosleep_absolute, set_current_timer_slack};
 use rustix::time::{self, Timespec, clock_gettime};
 
-use crate::files::{FileError, LogFile, Rotation};
-use crate::journal::{self, Generation, Header, Journal, LATE_NS, Pace};
+use crate::files::{FileError, Rotation};
+use crate::format::Format;
+use crate::journal::{self, Header, Journal, Pace};
 use crate::payload::{LineBytes, Payloads};
-use crate::schedule::{Rate, Schedule, Walk};
-use crate::stamp::{STAMP_BYTES, Stamp, WRITER_MAX, encode};
+use crate::replay::{Replay, ReplayError};
+use crate::schedule::Rate;
+use crate::spread::Spread;
+use crate::stamp::WRITER_MAX;
+use feed::{Feed, Sweep};
+use lateness::Lateness;
+use writer::Writer;
 
 /// The most files one run writes.
 pub const FILES_MAX: u32 = WRITER_MAX as u32 + 1;
 
-/// What is prepared before it is written, at most.
-const WRITE_BYTES_MAX: usize = 1 << 20;
-/// Lines between two looks at the clock, unless there are more files.
-const SWEEP_LINES: u64 = 8192;
 /// How long a signal may have to wait, should it come just before the sleep.
 const SLEEP_NS_MAX: u64 = 100_000_000;
 
-/// When a run is over.
+/// When a run is over. A replay is over at the end of its log in any case.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
 pub enum End {
     /// After so many lines in all.
@@ -49,28 +59,46 @@ pub enum Writes {
     Buffered,
 }
 
+/// What is written.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Text {
+    /// Made up.
+    Made {
+        /// What records look like.
+        format: Format,
+        /// How long they are.
+        line_bytes: LineBytes,
+    },
+    /// The lines of this log.
+    Log(PathBuf),
+}
+
 /// Everything that decides what a run writes.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Where the files are created.
     pub dir: PathBuf,
-    /// How many files, 1 to [`FILES_MAX`]; lines go round-robin.
+    /// How many files, 1 to [`FILES_MAX`].
     pub files: u32,
-    /// Lines a second over all files.
+    /// How many threads share them, 1 to `files`.
+    pub threads: u32,
+    /// How lines are spread over the files.
+    pub spread: Spread,
+    /// When lines are due.
     pub rate: Rate,
     /// When it is over.
     pub end: End,
-    /// How long lines are.
-    pub line_bytes: LineBytes,
+    /// What they say.
+    pub text: Text,
     /// Whether and how files are rotated.
     pub rotation: Option<Rotation>,
-    /// The seed of the payloads.
+    /// The seed of everything that is drawn.
     pub seed: u64,
     /// What every line carries to tell this run from others.
     pub run: u32,
     /// How lines reach a file.
     pub writes: Writes,
-    /// How often due lines are written; not 0.
+    /// The shortest time from one look for lines that are due to the next.
     pub tick: Duration,
 }
 
@@ -79,10 +107,12 @@ pub struct Options {
 pub struct Progress {
     /// Lines written.
     pub lines: u64,
-    /// Lines there will be, if that is known.
+    /// Lines there will be, if that is known; by chance a few more or less.
     pub lines_total: Option<u64>,
     /// Time since the start.
     pub elapsed_ns: u64,
+    /// When the last line that was written was due.
+    pub due_ns: u64,
     /// The worst lateness until now.
     pub lateness_max_ns: u64,
 }
@@ -93,6 +123,12 @@ pub enum RunError {
     /// A log file refused.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The log to be replayed cannot be.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// The options contradict each other.
+    #[error("{0}")]
+    Options(String),
     /// The directory cannot be used.
     #[error("cannot use directory {}", path.display())]
     Dir {
@@ -106,18 +142,6 @@ pub enum RunError {
     Occupied {
         /// The first one found.
         path: PathBuf,
-    },
-    /// More files than the system allows.
-    #[error(
-        "{files} files need {needed} descriptors, but the limit is {limit}: raise it (ulimit -Hn) or write fewer"
-    )]
-    Descriptors {
-        /// Files asked for.
-        files: u32,
-        /// Descriptors needed for them.
-        needed: u64,
-        /// The hard limit.
-        limit: u64,
     },
 }
 
@@ -133,7 +157,7 @@ pub trait Clock {
 
 /// The machine's clock: the epoch is read once, time passes monotonically from there. If the wall clock
 /// is set during a run, the due times do not follow it.
-#[derive(Debug, Default)]
+#[derive(Copy, Clone, Debug, Default)]
 pub struct SystemClock {
     /// The start, as `CLOCK_MONOTONIC` counts.
     started_at: u64,
@@ -141,6 +165,9 @@ pub struct SystemClock {
 
 impl Clock for SystemClock {
     fn start(&mut self) -> u64 {
+        // The kernel may add so much to a sleep, by default 50 us. Threads started from here on inherit it;
+        // if it is refused, lines are that much later, and the journal says so.
+        let _refused = set_current_timer_slack(NonZeroU64::new(1));
         self.started_at = nanoseconds(clock_gettime(time::ClockId::Monotonic));
         nanoseconds(clock_gettime(time::ClockId::Realtime))
     }
@@ -164,206 +191,229 @@ fn nanoseconds(time: Timespec) -> u64 {
 /// Writes a whole run and returns its journal. Ends early, and in order, when `stop` becomes true.
 ///
 /// # Errors
-/// When the directory is occupied or a file cannot be written; what is in the files then is not known.
+/// When the directory is occupied, the options contradict each other or a file cannot be written; what is
+/// in the files then is not known.
 pub fn run(
     options: &Options,
-    clock: &mut impl Clock,
+    clock: &mut (impl Clock + Clone + Send),
     stop: &AtomicBool,
     mut progress: impl FnMut(&Progress),
 ) -> Result<Journal, RunError> {
-    let mut writer = Writer::open(options)?;
+    check(options)?;
+    refuse_occupied(&options.dir)?;
+    let held = descriptors(options.files);
+    let payloads = match &options.text {
+        Text::Made { format, line_bytes } => {
+            Some(Payloads::new(options.seed, *format, *line_bytes).map_err(RunError::Options)?)
+        }
+        Text::Log(_) => None,
+    };
+    let replays: Vec<_> = (0..options.threads).map(|_| replay(options)).collect::<Result<_, _>>()?;
+    let mut shares = Vec::new();
+    for (replay, thread) in replays.into_iter().zip(0..) {
+        shares.push((Writer::open(options, payloads.as_ref(), thread, held)?, replay));
+    }
     // The preparations above take time for many files; the schedule begins after them.
-    writer.start_ns = clock.start();
-    let mut pace = PaceKeeper::new(options);
-    let mut written = 0;
-    while !stop.load(Ordering::Relaxed) {
-        let now = clock.elapsed_ns();
-        let due = pace.due(written, now);
-        if due > written {
-            // In pieces: a backlog must delay neither a signal nor the other files.
-            let end = due.min(written + SWEEP_LINES.max(u64::from(options.files)));
-            writer.sweep(written, end, |first, stride| pace.walk(first, stride, now))?;
-            pace.wrote(written, end, now, clock.elapsed_ns());
-            written = end;
-            progress(&pace.progress(written, clock.elapsed_ns()));
-        } else if let Some(wake_at) = pace.wake_at(written) {
-            clock.sleep_until(wake_at.min(now + SLEEP_NS_MAX));
-        } else {
-            break;
-        }
-    }
-    let elapsed_ns = clock.elapsed_ns();
-    Ok(writer.close(options, elapsed_ns, pace.result(written, elapsed_ns)))
+    let start_ns = clock.start();
+    let shares = shares.into_iter().map(|(writer, replay)| Share {
+        feed: Feed::new(options, replay, start_ns),
+        writer: writer.starting_at(start_ns),
+    });
+    let done = work_together(shares.collect(), clock, stop, tick_ns(options), |seen| {
+        progress(&Progress { lines_total: lines_total(options, start_ns), ..*seen });
+    })?;
+    Ok(close(options, start_ns, done))
 }
 
-/// What is due, and how well that is kept.
-struct PaceKeeper {
-    schedule: Option<Schedule>,
-    lines_total: Option<u64>,
-    /// Without a schedule: when the run is over.
-    duration_ns: u64,
-    batch_lines: u64,
+/// One thread's part of a run.
+struct Share<'a> {
+    feed: Feed,
+    writer: Writer<'a>,
+}
+
+/// What a thread has done.
+struct Done<'a> {
+    writer: Writer<'a>,
+    elapsed_ns: u64,
+    /// How long the schedule had for the lines.
+    spread_ns: Option<u64>,
+}
+
+/// What threads know of each other.
+struct Together<'a> {
+    stop: &'a AtomicBool,
+    /// One of them could not go on.
+    failed: AtomicBool,
+    lines: AtomicU64,
+    lateness_max_ns: AtomicU64,
+}
+
+fn work_together<'a>(
+    shares: Vec<Share<'a>>,
+    clock: &mut (impl Clock + Clone + Send),
+    stop: &AtomicBool,
     tick_ns: u64,
-    pace: Pace,
+    progress: impl FnMut(&Progress),
+) -> Result<Vec<Done<'a>>, RunError> {
+    let together = Together {
+        stop,
+        failed: AtomicBool::new(false),
+        lines: AtomicU64::new(0),
+        lateness_max_ns: AtomicU64::new(0),
+    };
+    let mut shares = shares.into_iter();
+    let first = shares.next();
+    std::thread::scope(|scope| {
+        let together = &together;
+        let others: Vec<_> = shares
+            .map(|share| {
+                let mut clock = clock.clone();
+                scope.spawn(move || work(share, &mut clock, together, tick_ns, |_| {}))
+            })
+            .collect();
+        let mut done = Vec::from_iter(first.map(|share| work(share, clock, together, tick_ns, progress)));
+        done.extend(others.into_iter().map(|other| match other.join() {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }));
+        done.into_iter().collect()
+    })
 }
 
-impl PaceKeeper {
-    fn new(options: &Options) -> PaceKeeper {
-        let (schedule, intended_per_second) = match options.rate {
-            Rate::PerSecond(rate) => (Some(Schedule::new(rate)), Some(rate)),
-            Rate::Max => (None, None),
-        };
-        let (lines_total, duration_ns) = match (options.end, schedule) {
-            (End::Lines(lines), _) => (Some(lines), u64::MAX),
-            (End::After(time), Some(schedule)) => (Some(schedule.lines_in(clamp_ns(time))), u64::MAX),
-            (End::After(time), None) => (None, clamp_ns(time)),
-        };
-        let files = u64::from(options.files);
-        PaceKeeper {
-            schedule,
-            lines_total,
-            duration_ns,
-            batch_lines: files * (1024 / files).max(1),
-            tick_ns: clamp_ns(options.tick).max(1),
-            pace: Pace { intended_per_second, ..Pace::default() },
+/// The loop of one thread.
+fn work<'a>(
+    share: Share<'a>,
+    clock: &mut impl Clock,
+    together: &Together<'_>,
+    tick_ns: u64,
+    mut progress: impl FnMut(&Progress),
+) -> Result<Done<'a>, RunError> {
+    let Share { mut feed, mut writer } = share;
+    let mut sweep = Sweep::default();
+    let mut rest_until_ns = 0;
+    let mut written = || -> Result<(), RunError> {
+        while !together.stop.load(Ordering::Relaxed) && !together.failed.load(Ordering::Relaxed) {
+            let now = clock.elapsed_ns();
+            if now < rest_until_ns {
+                clock.sleep_until(rest_until_ns.min(now + SLEEP_NS_MAX));
+                continue;
+            }
+            feed.take(now, &mut sweep)?;
+            if let Some(due_ns) = sweep.last_due_ns() {
+                let lines = writer.write(&sweep, clock)?;
+                let lateness_ns = writer.lateness_max_ns();
+                // Ticks are counted from when the thread was to wake, so that a late wake-up does not make the
+                // next one later. A sweep that was full has left lines that are due: no rest then.
+                let woken_ns = if now - rest_until_ns < tick_ns { rest_until_ns } else { now };
+                rest_until_ns = if feed.is_behind(&sweep) { now } else { woken_ns.saturating_add(tick_ns) };
+                let lines = together.lines.fetch_add(lines, Ordering::Relaxed) + lines;
+                let before_ns = together.lateness_max_ns.fetch_max(lateness_ns, Ordering::Relaxed);
+                progress(&Progress {
+                    lines,
+                    lines_total: None,
+                    elapsed_ns: now,
+                    due_ns,
+                    lateness_max_ns: before_ns.max(lateness_ns),
+                });
+            }
+            match feed.next_due_ns(now) {
+                Some(due_ns) => rest_until_ns = rest_until_ns.max(due_ns),
+                None => break,
+            }
         }
+        Ok(())
+    };
+    if let Err(error) = written() {
+        together.failed.store(true, Ordering::Relaxed);
+        return Err(error);
     }
+    Ok(Done { writer, elapsed_ns: clock.elapsed_ns(), spread_ns: feed.spread_ns() })
+}
 
-    /// How many lines of the run ought to be written at `now`.
-    fn due(&self, written: u64, now: u64) -> u64 {
-        let due = match self.schedule {
-            Some(schedule) => schedule.due(now),
-            None if now < self.duration_ns => written + self.batch_lines,
-            None => written,
-        };
-        due.min(self.lines_total.unwrap_or(u64::MAX))
+fn close(options: &Options, start_ns: u64, done: Vec<Done<'_>>) -> Journal {
+    let elapsed_ns = done.iter().map(|done| done.elapsed_ns).max().unwrap_or(0);
+    let spread_ns = done.iter().filter_map(|done| done.spread_ns).max();
+    let (mut generations, mut lateness) = (Vec::new(), Lateness::new(options.tick));
+    for done in done {
+        let (of_thread, its_lateness) = done.writer.close();
+        generations.extend(of_thread);
+        lateness.add(&its_lateness);
     }
+    generations.sort_unstable_by_key(|generation| (generation.writer, generation.generation));
+    let lines: u64 = generations.iter().map(|generation| generation.lines).sum();
+    // The last line's period belongs to the time taken: two lines at 1 a second are not 2 a second.
+    let per_second = |ns: u64| lines as f64 / (ns.max(1) as f64 / 1e9);
+    let pace = Pace {
+        intended_per_second: spread_ns.map(per_second),
+        achieved_per_second: per_second(elapsed_ns.max(spread_ns.unwrap_or(0))),
+        ..lateness.pace()
+    };
+    let (text, line_bytes) = match &options.text {
+        Text::Made { format, line_bytes } => (format.to_string(), line_bytes.to_string()),
+        Text::Log(path) => (path.display().to_string(), "as logged".into()),
+    };
+    let header = Header {
+        journal: journal::VERSION,
+        run: options.run,
+        seed: options.seed,
+        files: options.files,
+        threads: options.threads,
+        text,
+        line_bytes,
+        rate: options.rate.to_string(),
+        spread: options.spread.to_string(),
+        start_ns,
+        end_ns: start_ns + elapsed_ns,
+        lines,
+        bytes: generations.iter().map(|generation| generation.bytes).sum(),
+        pace,
+    };
+    Journal { header, generations }
+}
 
-    /// The due times of every `stride`th line from `first`.
-    fn walk(&self, first: u64, stride: u64, now: u64) -> Walk {
-        self.schedule.map_or(Walk::standing(now), |schedule| schedule.walk(first, stride))
-    }
-
-    /// The tick that finds the next line due, or none if there is no next line.
-    fn wake_at(&self, written: u64) -> Option<u64> {
-        let schedule = self.schedule.filter(|_| self.lines_total.is_none_or(|total| written < total))?;
-        Some(schedule.due_at(written).div_ceil(self.tick_ns) * self.tick_ns)
-    }
-
-    fn wrote(&mut self, first: u64, end: u64, begun: u64, now: u64) {
-        let due_at = self.schedule.map_or(begun, |schedule| schedule.due_at(first));
-        self.pace.lateness_max_ns = self.pace.lateness_max_ns.max(now.saturating_sub(due_at));
-        if let (Some(schedule), Some(limit)) = (self.schedule, now.checked_sub(self.tick_ns + LATE_NS)) {
-            self.pace.lines_late += schedule.due(limit).clamp(first, end) - first;
+fn check(options: &Options) -> Result<(), RunError> {
+    let Options { files, threads, .. } = options;
+    let wrong = |text: String| Err(RunError::Options(text));
+    match (&options.rate, &options.text) {
+        _ if !(1..=FILES_MAX).contains(files) => {
+            wrong(format!("{files} files: 1 to {FILES_MAX} are possible"))
         }
+        _ if !(1..=*files).contains(threads) => {
+            wrong(format!("{threads} threads for {files} files: each needs a file of its own"))
+        }
+        (Rate::AsLogged(_), Text::Made { .. }) => wrong("only a replay has the speed of a log".into()),
+        _ => Ok(()),
     }
+}
 
-    fn progress(&self, lines: u64, elapsed_ns: u64) -> Progress {
-        let lateness_max_ns = self.pace.lateness_max_ns;
-        Progress { lines, lines_total: self.lines_total, elapsed_ns, lateness_max_ns }
+fn replay(options: &Options) -> Result<Option<Replay>, RunError> {
+    let speed = match options.rate {
+        Rate::AsLogged(speed) => Some(speed),
+        _ => None,
+    };
+    match &options.text {
+        Text::Log(path) => Ok(Some(Replay::open(path, speed)?)),
+        Text::Made { .. } => Ok(None),
     }
+}
 
-    /// The last line's period belongs to the time taken: two lines at 1 a second are not 2 a second.
-    fn result(&self, lines: u64, elapsed_ns: u64) -> Pace {
-        let scheduled = self.schedule.map_or(0, |schedule| schedule.due_at(lines));
-        let seconds = elapsed_ns.max(scheduled).max(1) as f64 / 1e9;
-        Pace { achieved_per_second: lines as f64 / seconds, ..self.pace }
+fn lines_total(options: &Options, start_ns: u64) -> Option<u64> {
+    match (&options.end, &options.rate, &options.text) {
+        (_, _, Text::Log(_)) => None,
+        (End::Lines(lines), ..) => Some(*lines),
+        (End::After(time), Rate::Scheduled(schedule), _) => {
+            Some(schedule.lines_before(start_ns, clamp_ns(*time)))
+        }
+        _ => None,
     }
+}
+
+fn tick_ns(options: &Options) -> u64 {
+    clamp_ns(options.tick).max(1)
 }
 
 fn clamp_ns(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// All files of a run and what was written to them.
-struct Writer<'a> {
-    options: &'a Options,
-    payloads: Payloads,
-    files: Vec<LogFile>,
-    /// Lines prepared for one file; reused, so that a run allocates only while this grows.
-    text: Vec<u8>,
-    ended: Vec<Generation>,
-    start_ns: u64,
-}
-
-impl<'a> Writer<'a> {
-    fn open(options: &'a Options) -> Result<Writer<'a>, RunError> {
-        refuse_occupied(&options.dir)?;
-        raise_descriptor_limit(options.files)?;
-        let files = (0..options.files)
-            .map(|at| LogFile::create(&options.dir, at as u16, options.files, options.rotation.as_ref()))
-            .collect::<Result<_, _>>()?;
-        let payloads = Payloads::new(options.seed, options.line_bytes);
-        Ok(Writer { options, payloads, files, text: Vec::new(), ended: Vec::new(), start_ns: 0 })
-    }
-
-    /// Writes lines `first` to `end` (exclusive) of the run, each file's together.
-    fn sweep(&mut self, first: u64, end: u64, walk: impl Fn(u64, u64) -> Walk) -> Result<(), RunError> {
-        let files = self.files.len() as u64;
-        for line in first..end.min(first + files) {
-            let count = (end - 1 - line) / files + 1;
-            self.write_file((line % files) as usize, line / files, count, walk(line, files))?;
-        }
-        Ok(())
-    }
-
-    fn write_file(&mut self, at: usize, first_seq: u64, count: u64, due: Walk) -> Result<(), RunError> {
-        let (file, text, rotation) = (&mut self.files[at], &mut self.text, &self.options.rotation);
-        let writer = at as u16;
-        let mut pending = 0;
-        text.clear();
-        for (sequence, due_ns) in (first_seq..first_seq + count).zip(due) {
-            let payload = self.payloads.of(writer, sequence);
-            let line_bytes = STAMP_BYTES + payload.bytes.len() + 1;
-            if let Some(rotation) = rotation
-                && file.is_full(rotation.full, pending, text.len() as u64, line_bytes as u64, due_ns)
-            {
-                file.append(text, std::mem::take(&mut pending))?;
-                text.clear();
-                self.ended.extend(file.rotate(rotation, due_ns)?);
-            }
-            let stamp = Stamp {
-                run: self.options.run,
-                writer,
-                generation: file.generation(),
-                sequence,
-                intended_ns: self.start_ns + due_ns,
-            };
-            let mut head = [0; STAMP_BYTES];
-            encode(&stamp, payload.checksum, &mut head);
-            text.extend_from_slice(&head);
-            text.extend_from_slice(payload.bytes);
-            text.push(b'\n');
-            pending += 1;
-            if self.options.writes == Writes::Single || text.len() >= WRITE_BYTES_MAX {
-                file.append(text, std::mem::take(&mut pending))?;
-                text.clear();
-            }
-        }
-        if pending > 0 {
-            file.append(text, pending)?;
-        }
-        Ok(())
-    }
-
-    fn close(self, options: &Options, elapsed_ns: u64, pace: Pace) -> Journal {
-        let mut generations = self.ended;
-        generations.extend(self.files.iter().filter_map(LogFile::record));
-        generations.sort_unstable_by_key(|generation| (generation.writer, generation.generation));
-        let header = Header {
-            journal: journal::VERSION,
-            run: options.run,
-            seed: options.seed,
-            files: options.files,
-            line_bytes: options.line_bytes.to_string(),
-            start_ns: self.start_ns,
-            end_ns: self.start_ns + elapsed_ns,
-            lines: generations.iter().map(|generation| generation.lines).sum(),
-            bytes: generations.iter().map(|generation| generation.bytes).sum(),
-            pace,
-        };
-        Journal { header, generations }
-    }
 }
 
 /// Rotation would rename over another run's files, and a judge would take its lines for foreign ones.
@@ -383,14 +433,15 @@ fn refuse_occupied(dir: &Path) -> Result<(), RunError> {
 /// Standard streams, the directory being copied and the like.
 const DESCRIPTORS_SPARE: u64 = 32;
 
-fn raise_descriptor_limit(files: u32) -> Result<(), RunError> {
+/// How many files can be open at a time. The limits are raised as far as possible; the hard one only by
+/// who has the right to.
+fn descriptors(files: u32) -> u64 {
     let needed = u64::from(files) + DESCRIPTORS_SPARE;
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current.is_none_or(|current| current >= needed) {
-        return Ok(());
-    }
-    let limit = maximum.unwrap_or(u64::MAX);
-    let raised =
-        needed <= limit && setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum }).is_ok();
-    if raised { Ok(()) } else { Err(RunError::Descriptors { files, needed, limit }) }
+    let (soft, hard) = (current.unwrap_or(u64::MAX), maximum.unwrap_or(u64::MAX));
+    let raised = [needed, needed.min(hard)].into_iter().find(|limit| {
+        let raised = Rlimit { current: Some(*limit), maximum: Some(hard.max(*limit)) };
+        *limit > soft && setrlimit(Resource::Nofile, raised).is_ok()
+    });
+    raised.unwrap_or(soft).saturating_sub(DESCRIPTORS_SPARE).max(1)
 }

@@ -8,15 +8,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use logdrive_load::files::{Full, Means, Rotation};
+use logdrive_load::format::Format;
 use logdrive_load::journal::{Generation, Journal};
-use logdrive_load::run::{Clock, End, Options, RunError, Writes, run};
+use logdrive_load::run::{Clock, End, Options, RunError, Text, Writes, run};
 use logdrive_load::schedule::{Rate, Schedule};
+use logdrive_load::spread::Spread;
 use logdrive_load::stamp::{Stamp, decode};
 
 const START_NS: u64 = 1_700_000_000_000_000_000;
 
 /// Time that passes by a microsecond at each look, exactly as asked when sleeping, and once by a stall.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct SimulatedClock {
     now: u64,
     sleeps: u64,
@@ -47,13 +49,23 @@ impl Clock for SimulatedClock {
     }
 }
 
+fn rate(text: &str) -> Rate {
+    Rate::parse(text).unwrap()
+}
+
+fn made(format: Format, line_bytes: &str) -> Text {
+    Text::Made { format, line_bytes: line_bytes.parse().unwrap() }
+}
+
 fn options(dir: &Path) -> Options {
     Options {
         dir: dir.into(),
         files: 1,
-        rate: Rate::PerSecond(1000),
+        threads: 1,
+        spread: Spread::Uniform,
+        rate: rate("1000"),
         end: End::After(Duration::from_secs(2)),
-        line_bytes: "100..300".parse().unwrap(),
+        text: made(Format::Plain, "100..300"),
         rotation: None,
         seed: 1,
         run: 0xabcd,
@@ -66,15 +78,25 @@ fn go(options: &Options, clock: &mut SimulatedClock) -> Journal {
     run(options, clock, &AtomicBool::new(false), |_| {}).unwrap()
 }
 
+/// The stamps of a file's records. A record ends with the line with which it is whole.
+fn stamps_of(text: &[u8]) -> Vec<Stamp> {
+    let (mut stamps, mut start) = (Vec::new(), 0);
+    for (at, _) in text.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
+        if let Ok(stamp) = decode(&text[start..at]) {
+            stamps.push(stamp);
+            start = at + 1;
+        }
+    }
+    assert_eq!(start, text.len(), "{}", text[start..].escape_ascii());
+    stamps
+}
+
 /// All lines in the files of a directory, and what a journal ought to say about them.
 fn read_back(dir: &Path) -> (Vec<Stamp>, Vec<Generation>) {
     let (mut stamps, mut generations) = (Vec::new(), BTreeMap::new());
     for entry in fs::read_dir(dir).unwrap() {
         let text = fs::read(entry.unwrap().path()).unwrap();
-        let of_file: Vec<Stamp> = text
-            .split_inclusive(|byte| *byte == b'\n')
-            .map(|line| decode(&line[..line.len() - 1]).unwrap())
-            .collect();
+        let of_file = stamps_of(&text);
         let Some(first) = of_file.first() else { continue };
         let expected = Generation {
             writer: first.writer,
@@ -137,14 +159,15 @@ fn rotation_keeps_its_limits() {
 fn lines_go_round_robin_and_carry_the_time_they_were_due() {
     let dir = tempfile::tempdir().unwrap();
     go(&Options { files: 3, ..options(dir.path()) }, &mut SimulatedClock::default());
-    let schedule = Schedule::new(1000);
+    let mut due = Vec::new();
+    Schedule::parse("1000").unwrap().arrivals(1, 0).take_due(u64::MAX - 1, 2000, &mut due);
     for (stamp, line) in read_back(dir.path()).0.iter().zip(0..) {
         let expected = Stamp {
             run: 0xabcd,
             writer: (line % 3) as u16,
             generation: 0,
             sequence: line / 3,
-            intended_ns: START_NS + schedule.due_at(line),
+            intended_ns: START_NS + due[line as usize],
         };
         assert_eq!(*stamp, expected);
     }
@@ -172,7 +195,7 @@ fn a_stall_delays_writing_but_not_the_time_in_the_lines() {
 fn a_slow_run_sleeps_between_lines_instead_of_polling() {
     let dir = tempfile::tempdir().unwrap();
     let mut clock = SimulatedClock::default();
-    let slow = Options { rate: Rate::PerSecond(1), end: End::Lines(3), ..options(dir.path()) };
+    let slow = Options { rate: rate("1"), end: End::Lines(3), ..options(dir.path()) };
     let journal = go(&slow, &mut clock);
     assert_eq!((journal.header.lines, journal.header.pace.achieved_per_second.round()), (3, 1.0));
     assert!(clock.sleeps <= 25, "{} sleeps in 2 s, at most one per 100 ms is needed", clock.sleeps);
@@ -220,4 +243,163 @@ fn the_same_seed_writes_the_same_bytes() {
         .each_ref()
         .map(|dir| go(&options(dir.path()), &mut SimulatedClock::default()).generations[0].crc);
     assert_eq!(crcs[0], crcs[1]);
+}
+
+#[test]
+fn every_format_schedule_and_spread_is_written_whole() {
+    let rates =
+        ["max", "1000", "poisson:1000", "steps:500x1s,1500x1s", "ramp:0..2000/2s", "bursts:0,10000x200ms/1s"];
+    for (format, rate_text) in Format::ALL.into_iter().zip(rates) {
+        for (files, spread) in [(1, Spread::Uniform), (7, Spread::Zipf(1.1)), (7, Spread::Uniform)] {
+            let dir = tempfile::tempdir().unwrap();
+            let text = made(format, "lognormal:600,0.5");
+            let end = End::Lines(2_000);
+            let options = Options { files, spread, rate: rate(rate_text), text, end, ..options(dir.path()) };
+            let journal = go(&options, &mut SimulatedClock::default());
+            let (stamps, generations) = read_back(dir.path());
+            assert_eq!(journal.generations, generations, "{options:?}");
+            assert_eq!((journal.header.lines, stamps.len()), (2_000, 2_000));
+            let header = &journal.header;
+            assert_eq!((&header.text, &header.rate), (&format.name().into(), &rate_text.into()));
+        }
+    }
+}
+
+#[test]
+fn lines_go_to_the_same_files_at_the_same_times_however_many_threads_share_them() {
+    for (spread, text) in [(Spread::Uniform, "poisson:20000"), (Spread::Zipf(1.0), "ramp:1000..50000/2s")] {
+        let written = [1, 2, 3].map(|threads| {
+            let dir = tempfile::tempdir().unwrap();
+            let options = Options { files: 10, threads, spread, rate: rate(text), ..options(dir.path()) };
+            let journal = go(&options, &mut SimulatedClock::default());
+            let (stamps, generations) = read_back(dir.path());
+            assert_eq!(journal.generations, generations);
+            assert_eq!(journal.header.pace.lines_late, 0);
+            stamps
+        });
+        assert!(written[0].len() > 30_000);
+        assert!(written[1] == written[0] && written[2] == written[0]);
+    }
+}
+
+#[test]
+fn threads_without_a_schedule_write_so_many_lines_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let end = End::Lines(10_001);
+    let options = Options { files: 3, threads: 2, rate: Rate::Max, end, ..options(dir.path()) };
+    let journal = go(&options, &mut SimulatedClock::default());
+    assert_eq!((journal.header.lines, read_back(dir.path()).0.len()), (10_001, 10_001));
+}
+
+#[test]
+fn a_schedule_with_an_end_is_over_then() {
+    let dir = tempfile::tempdir().unwrap();
+    let end = End::After(Duration::from_secs(60));
+    let journal = go(
+        &Options { rate: rate("ramp:1000..0/2s"), end, ..options(dir.path()) },
+        &mut SimulatedClock::default(),
+    );
+    assert_eq!(journal.header.lines, 1000);
+    let intended = journal.header.pace.intended_per_second.unwrap();
+    assert!((intended - 1000.0 / 60.0).abs() < 1e-3, "none in the last 58 seconds: {intended}");
+}
+
+#[test]
+fn the_journal_says_how_late_lines_were_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let pace = go(&Options { rate: rate("100000"), ..options(dir.path()) }, &mut SimulatedClock::default())
+        .header
+        .pace;
+    assert!((400_000..600_000).contains(&pace.lateness_p50_ns), "half a tick: {pace:?}");
+    assert!((900_000..1_010_000).contains(&pace.lateness_max_ns), "a tick: {pace:?}");
+    assert!((pace.intended_per_second.unwrap() - 100_000.0).abs() < 1e-3, "{pace:?}");
+    let dir = tempfile::tempdir().unwrap();
+    let pace = go(&options(dir.path()), &mut SimulatedClock::default()).header.pace;
+    assert!(pace.lateness_max_ns < 10_000, "a line that comes alone is written when it is due: {pace:?}");
+}
+
+/// A log with a line every 10 ms, then a pause of a second, then the same again.
+fn old_log(dir: &Path) -> std::path::PathBuf {
+    let line = |at: u32| format!("2026-11-22T20:31:{:02}.{:03}Z GET /{at}\n", at / 1000, at % 1000);
+    let path = dir.join("old");
+    fs::write(
+        &path,
+        (0..500).map(|at| line(if at < 250 { at * 10 } else { at * 10 + 1000 })).collect::<String>(),
+    )
+    .unwrap();
+    path
+}
+
+#[test]
+fn a_log_is_replayed_at_its_own_speed_or_another_or_by_a_schedule() {
+    let source = tempfile::tempdir().unwrap();
+    let log = old_log(source.path());
+    let last_ns = 5_990_000_000;
+    for (rate, last_due_ns) in
+        [(Rate::AsLogged(1.0), last_ns), (Rate::AsLogged(4.0), last_ns / 4), (rate("1000"), 499_000_000)]
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let (text, end) = (Text::Log(log.clone()), End::After(Duration::MAX));
+        let options = Options { files: 3, threads: 2, rate, text, end, ..options(dir.path()) };
+        let journal = go(&options, &mut SimulatedClock::default());
+        let (stamps, generations) = read_back(dir.path());
+        assert_eq!(journal.generations, generations);
+        assert_eq!(stamps.len(), 500);
+        assert_eq!(stamps[499].intended_ns - START_NS, last_due_ns, "{options:?}");
+        let mut lines: Vec<String> = Vec::new();
+        for entry in fs::read_dir(dir.path()).unwrap() {
+            let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+            lines.extend(text.lines().map(|line| line.split(" \"LD2").next().unwrap().into()));
+        }
+        lines.sort();
+        assert_eq!(lines.join("\n") + "\n", fs::read_to_string(&log).unwrap(), "each line as it was");
+    }
+}
+
+#[test]
+fn a_replay_ends_at_the_line_or_the_time_it_is_told() {
+    let source = tempfile::tempdir().unwrap();
+    let text = Text::Log(old_log(source.path()));
+    for (rate, end, lines) in [
+        (Rate::AsLogged(1.0), End::Lines(7), 7),
+        (Rate::AsLogged(1.0), End::After(Duration::from_secs(3)), 250),
+        (Rate::Max, End::Lines(300), 300),
+        (Rate::Max, End::After(Duration::from_secs(3)), 500),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options { rate, end, text: text.clone(), ..options(dir.path()) };
+        assert_eq!(go(&options, &mut SimulatedClock::default()).header.lines, lines, "{options:?}");
+    }
+}
+
+#[test]
+fn options_that_contradict_each_other_are_refused_before_a_file_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = options(dir.path());
+    for bad in [
+        Options { threads: 2, ..good.clone() },
+        Options { threads: 0, ..good.clone() },
+        Options { files: 0, ..good.clone() },
+        Options { rate: Rate::AsLogged(1.0), ..good.clone() },
+        Options { text: made(Format::Json, "100"), ..good.clone() },
+    ] {
+        let refused = run(&bad, &mut SimulatedClock::default(), &AtomicBool::new(false), |_| {});
+        assert!(matches!(refused, Err(RunError::Options(_))), "{refused:?}");
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_file_system_that_refuses_ends_all_threads_without_a_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let rotation = Some(Rotation { means: Means::Rename, full: Full::Lines(10), keep: None });
+    let end = End::Lines(u64::MAX);
+    let options = Options { files: 4, threads: 2, rotation, end, ..options(dir.path()) };
+    let pull_away = |progress: &logdrive_load::run::Progress| {
+        if progress.lines > 500 {
+            let _gone = fs::remove_dir_all(dir.path());
+        }
+    };
+    let refused = run(&options, &mut SimulatedClock::default(), &AtomicBool::new(false), pull_away);
+    assert!(matches!(refused, Err(RunError::File(_))), "{refused:?}");
 }
