@@ -203,10 +203,11 @@ mod tests {
 
     use logdrive_bench::consume::unix_now_ns;
     use logdrive_bench::verify::Verdict;
+    use logdrive_load::format::Format;
     use logdrive_load::journal::Journal;
-    use logdrive_load::payload::LineBytes;
-    use logdrive_load::run::{End, Options, SystemClock, Writes};
+    use logdrive_load::run::{End, Options, SystemClock, Text, Writes};
     use logdrive_load::schedule::Rate;
+    use logdrive_load::spread::Spread;
     use rdkafka::mocking::MockCluster;
 
     use super::*;
@@ -255,9 +256,11 @@ mod tests {
         let options = Options {
             dir: dir.to_owned(),
             files: 1,
+            threads: 1,
+            spread: Spread::Uniform,
             rate,
             end: End::Lines(lines),
-            line_bytes: "100..120".parse::<LineBytes>().unwrap(),
+            text: Text::Made { format: Format::Plain, line_bytes: "100..120".parse().unwrap() },
             rotation: None,
             seed: 1,
             run: 7,
@@ -311,7 +314,7 @@ mod tests {
     /// that a busy machine cannot break them.
     #[test]
     fn a_stall_of_half_a_second_shows_at_the_percentiles_where_it_belongs() {
-        let (latency, verdict) = measure(Fault::Stall, Rate::PerSecond(10_000), 40_000, 15_000);
+        let (latency, verdict) = measure(Fault::Stall, Rate::parse("10000").unwrap(), 40_000, 15_000);
         assert!(verdict.passes(0), "{verdict}");
         assert_eq!(latency.lines, 40_000);
         assert!(latency.p90_ms >= 99.0, "500 ms less a tenth of 4 s: {latency:?}");
