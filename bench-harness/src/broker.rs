@@ -92,6 +92,11 @@ impl Broker {
         parse_pid(&status)
     }
 
+    /// What the partitions of `topic` take on the disk, compressed as they are; none for somebody else's cluster.
+    pub(crate) fn topic_bytes(&self, topic: &str) -> Option<u64> {
+        Some(segment_bytes(&self.own.as_ref()?.folder, topic))
+    }
+
     fn own(&self) -> Result<&Own> {
         self.own.as_ref().context("this needs a broker of its own to kill; leave `--brokers` away")
     }
@@ -163,6 +168,23 @@ pub(crate) fn free_neighbour_ports(count: u16) -> Result<u16> {
     bail!("no {count} neighbouring free ports between 20000 and 30000 on 127.0.0.1")
 }
 
+/// The sizes of all segments of `topic` below `folder`: the files `*.log` in folders `<topic>-<partition>`.
+fn segment_bytes(folder: &Path, topic: &str) -> u64 {
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    let partition = folder.file_name().and_then(|name| name.to_str()?.strip_prefix(topic)?.strip_prefix('-'));
+    let is_partition = partition.is_some_and(|number| number.parse::<u32>().is_ok());
+    entries
+        .flatten()
+        .map(|entry| match entry.file_type() {
+            Ok(kind) if kind.is_dir() => segment_bytes(&entry.path(), topic),
+            Ok(_) if is_partition && entry.path().extension().is_some_and(|ending| ending == "log") => {
+                entry.metadata().map_or(0, |found| found.len())
+            }
+            _ => 0,
+        })
+        .sum()
+}
+
 /// From `broker 1: running, pid 4711, 127.0.0.1:9092, ...`.
 fn parse_pid(status: &str) -> Option<i32> {
     let (_, rest) = status.split_once("pid ")?;
@@ -185,6 +207,21 @@ mod tests {
     fn somebody_elses_broker_is_not_killed() {
         let error = Broker::existing("kafka.example:9092").kill().unwrap_err().to_string();
         assert!(error.contains("--brokers"), "{error}");
+    }
+
+    #[test]
+    fn only_the_segments_of_the_topic_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        for (path, bytes) in
+            [("1/t-0/0.log", 5), ("1/t-12/0.log", 7), ("1/t-0/0.index", 100), ("1/t-x-0/0.log", 100)]
+        {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, vec![0; bytes]).unwrap();
+        }
+        assert_eq!(segment_bytes(folder.path(), "t"), 12);
+        assert_eq!(segment_bytes(folder.path(), "u"), 0);
+        assert_eq!(Broker::existing("kafka.example:9092").topic_bytes("t"), None);
     }
 
     #[test]

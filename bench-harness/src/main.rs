@@ -15,6 +15,7 @@ mod load;
 mod minimal;
 mod process;
 mod procfs;
+mod profile;
 mod receiver;
 mod report;
 mod sampler;

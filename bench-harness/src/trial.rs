@@ -76,8 +76,12 @@ pub(crate) struct Measured {
     pub(crate) agent_us_per_line: f64,
     /// Of the harness, which consumes, within the window.
     pub(crate) consumer_us_per_line: f64,
+    /// Of the broker, within the window, serving the one consumer included; none for somebody else's.
+    pub(crate) broker_us_per_line: Option<f64>,
     /// The agent over its whole life.
     pub(crate) usage: Usage,
+    /// What the topic took on the broker's disk; none for somebody else's.
+    pub(crate) stored_bytes: Option<u64>,
     /// Bytes of all lines, their ends included.
     pub(crate) bytes_written: u64,
     pub(crate) generator_late_ms_max: f64,
@@ -86,9 +90,16 @@ pub(crate) struct Measured {
 }
 
 impl Trial<'_> {
-    /// Runs the trial to its end. What speaks against its numbers becomes a warning of `report`, and a line
-    /// that is missing or wrong a failure; an error means that there is no measurement.
+    /// As [`Trial::measure`], and a line that is missing or wrong fails the run.
     pub(crate) fn run(&self, setup: &Setup, report: &mut Report) -> Result<Measured> {
+        let measured = self.measure(setup, report)?;
+        report.judge(&self.name, &measured.verdict, 0);
+        Ok(measured)
+    }
+
+    /// Runs the trial to its end. What speaks against its numbers becomes a warning of `report`; an error means
+    /// that there is no measurement.
+    pub(crate) fn measure(&self, setup: &Setup, report: &mut Report) -> Result<Measured> {
         let slug = slug(&self.name);
         let topic = setup.topic(&slug);
         setup.cluster.create_topic(&topic, self.partitions)?;
@@ -112,7 +123,7 @@ impl Trial<'_> {
         let window_start = Instant::now() + until_window;
         let window_start_ns = unix_now_ns() + until_window.as_nanos() as u64;
         let recorder = Recorder::new(window_start_ns..window_start_ns + self.duration.as_nanos() as u64);
-        let receiver = Receiver::start(setup.cluster.brokers(), topic, recorder)?;
+        let receiver = Receiver::start(setup.cluster.brokers(), topic, self.agent.framing(), recorder)?;
         let log = setup.log(format!("generator-{slug}"));
         let options: Vec<&str> = self.load.options.iter().map(String::as_str).collect();
         let writer = setup.generator.start(&self.writing(&folder, &options), &log)?;
@@ -132,7 +143,7 @@ impl Trial<'_> {
         receiver.await_count(setup.cluster.watermarks(topic, self.partitions)?, DRAIN_PATIENCE)?;
         let Received { recorder, ledger } = receiver.finish()?;
         let verdict = ledger.verdict(&journal);
-        report.judge(&self.name, &verdict, 0);
+        let stored_bytes = setup.broker.topic_bytes(topic);
         let _ = std::fs::remove_dir_all(&folder);
 
         let latency = recorder.quantiles();
@@ -145,7 +156,9 @@ impl Trial<'_> {
             recorder,
             agent_us_per_line: per_line(spent.agent),
             consumer_us_per_line: per_line(spent.harness),
+            broker_us_per_line: spent.broker.map(per_line),
             usage: exit.usage,
+            stored_bytes,
             bytes_written: journal.header.bytes,
             generator_late_ms_max: journal.header.pace.lateness_max_ns as f64 / 1e6,
             generator_late_lines: journal.header.pace.lines_late,
