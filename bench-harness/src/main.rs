@@ -8,6 +8,7 @@ use logdrive_bench::verify;
 mod agent;
 mod broker;
 mod commands;
+mod drain;
 mod interrupt;
 mod judge;
 mod kafka;

@@ -88,7 +88,7 @@ pub(crate) const PROFILES: &[Profile] = &[
         name: "kcat",
         programs: &["kcat", "kafkacat"],
         // From the first byte on, by name across rotations.
-        command: "tail -q -c +1 -F {file} | {agent} -P -b {brokers} -t {topic} -z lz4 -X acks=all \
+        command: "tail -q -c +1 -s 0.02 -F {file} | {agent} -P -b {brokers} -t {topic} -z lz4 -X acks=all \
                   -X enable.idempotence=true -X linger.ms=5 -X batch.num.messages=10000 \
                   -X queue.buffering.max.messages=500000 -X queue.buffering.max.kbytes=262144 \
                   -X message.timeout.ms=0",

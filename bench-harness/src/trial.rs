@@ -81,7 +81,7 @@ pub(crate) struct Measured {
     /// The agent over its whole life.
     pub(crate) usage: Usage,
     /// What the topic took on the broker's disk; none for somebody else's.
-    pub(crate) stored_bytes: Option<u64>,
+    pub(crate) topic_bytes: Option<u64>,
     /// Bytes of all lines, their ends included.
     pub(crate) bytes_written: u64,
     pub(crate) generator_late_ms_max: f64,
@@ -143,7 +143,7 @@ impl Trial<'_> {
         receiver.await_count(setup.cluster.watermarks(topic, self.partitions)?, DRAIN_PATIENCE)?;
         let Received { recorder, ledger } = receiver.finish()?;
         let verdict = ledger.verdict(&journal);
-        let stored_bytes = setup.broker.topic_bytes(topic);
+        let topic_bytes = setup.broker.topic_bytes(topic);
         let _ = std::fs::remove_dir_all(&folder);
 
         let latency = recorder.quantiles();
@@ -158,7 +158,7 @@ impl Trial<'_> {
             consumer_us_per_line: per_line(spent.harness),
             broker_us_per_line: spent.broker.map(per_line),
             usage: exit.usage,
-            stored_bytes,
+            topic_bytes,
             bytes_written: journal.header.bytes,
             generator_late_ms_max: journal.header.pace.lateness_max_ns as f64 / 1e6,
             generator_late_lines: journal.header.pace.lines_late,
