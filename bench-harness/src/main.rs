@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use logdrive_bench::verify;
+use logdrive_bench::{plan, verify};
 
 mod agent;
 mod broker;
@@ -50,6 +50,8 @@ enum Command {
     Kill(commands::kill::KillArgs),
     /// The broker killed and restarted under load
     Bounce(commands::bounce::BounceArgs),
+    /// Hosts, brokers and disks for a load, computed from measured rates
+    Plan(plan::command::Args),
     /// What `ceiling` compares with
     #[command(hide = true)]
     MinimalProducer(minimal::MinimalArgs),
@@ -67,9 +69,13 @@ fn run() -> anyhow::Result<ExitCode> {
     if let Command::Verify(args) = command {
         return verify::command::run(&args);
     }
+    if let Command::Plan(args) = command {
+        return plan::command::run(&args);
+    }
     interrupt::listen()?;
     match command {
         Command::Verify(args) => verify::command::run(&args),
+        Command::Plan(args) => plan::command::run(&args),
         Command::Ceiling(args) => commands::ceiling::run(&args),
         Command::Latency(args) => commands::latency::run(&args),
         Command::Memory(args) => commands::memory::run(&args),
