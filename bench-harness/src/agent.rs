@@ -104,12 +104,16 @@ impl Agent {
             std::fs::write(&path, self.fill(template, job))
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
-        let mut commands: Vec<Command> = self.commands.iter().map(|words| self.command(words, job)).collect();
-        match &mut commands[..] {
-            [command] => Child::spawn("the agent", command, log),
-            [feeder, command] => Child::spawn_fed("the agent", feeder, command, log),
-            _ => unreachable!("templates of more commands are refused"),
+        let mut commands = self.commands.iter().map(|words| self.command(words, job));
+        match (commands.next(), commands.next()) {
+            (Some(feeder), Some(command)) => Child::spawn_fed("the agent", feeder, command, log),
+            (command, _) => Child::spawn("the agent", &mut command.expect("a template has a command"), log),
         }
+    }
+
+    /// Whether it is told where to serve metrics.
+    pub(crate) fn serves_metrics(&self) -> bool {
+        self.commands.iter().flatten().any(|word| word.contains("{http}"))
     }
 
     /// The template, to be reported.
@@ -160,16 +164,21 @@ fn configuration_path(job: &Job<'_>) -> PathBuf {
 
 /// The value of a metric without labels on the agent's metrics page; `None` when it cannot be had.
 pub(crate) fn scrape(address: SocketAddr, metric: &str) -> Option<f64> {
+    metric_value(&metrics_page(address)?, metric)
+}
+
+/// The agent's metrics page; `None` when it cannot be had.
+pub(crate) fn metrics_page(address: SocketAddr) -> Option<String> {
     use std::io::{Read, Write};
     let mut stream = TcpStream::connect_timeout(&address, SCRAPE_TIMEOUT).ok()?;
     stream.set_read_timeout(Some(SCRAPE_TIMEOUT)).ok()?;
     stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n").ok()?;
     let mut page = String::new();
     stream.read_to_string(&mut page).ok()?;
-    metric_value(&page, metric)
+    Some(page)
 }
 
-fn metric_value(page: &str, metric: &str) -> Option<f64> {
+pub(crate) fn metric_value(page: &str, metric: &str) -> Option<f64> {
     page.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' ')?.trim().parse().ok())
 }
 

@@ -92,9 +92,11 @@ impl Broker {
         parse_pid(&status)
     }
 
-    /// What the partitions of `topic` take on the disk, compressed as they are; none for somebody else's cluster.
+    /// Bytes of a topic on the broker's disk, as it keeps them, hence compressed as the agent sent them. None
+    /// where the broker is somebody else's.
     pub(crate) fn topic_bytes(&self, topic: &str) -> Option<u64> {
-        Some(segment_bytes(&self.own.as_ref()?.folder, topic))
+        let own = self.own.as_ref()?;
+        Some(segment_bytes(&own.folder, &format!("{topic}-"), FOLDER_DEPTH_MAX))
     }
 
     fn own(&self) -> Result<&Own> {
@@ -153,6 +155,28 @@ impl Drop for Own {
     }
 }
 
+/// The data lie this deep below the broker's folder at most.
+const FOLDER_DEPTH_MAX: usize = 3;
+
+/// Bytes of all segments in folders whose name is `prefix` and a partition's number.
+fn segment_bytes(folder: &Path, prefix: &str, depth: usize) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let bytes_of = |entry: std::fs::DirEntry| {
+        let (path, name) = (entry.path(), entry.file_name());
+        let partition = name.to_str().and_then(|name| name.strip_prefix(prefix));
+        match partition.is_some_and(|number| number.parse::<u32>().is_ok()) {
+            true => {
+                let files = std::fs::read_dir(path).into_iter().flatten().flatten();
+                let logs = files.filter(|file| file.path().extension().is_some_and(|end| end == "log"));
+                logs.filter_map(|file| Some(file.metadata().ok()?.len())).sum()
+            }
+            false if depth > 1 => segment_bytes(&path, prefix, depth - 1),
+            false => 0,
+        }
+    };
+    entries.map(bytes_of).sum()
+}
+
 /// The first of `count` neighbouring loopback ports that are free now, below those of outgoing connections.
 pub(crate) fn free_neighbour_ports(count: u16) -> Result<u16> {
     let seed = u64::from(std::process::id())
@@ -166,23 +190,6 @@ pub(crate) fn free_neighbour_ports(count: u16) -> Result<u16> {
         }
     }
     bail!("no {count} neighbouring free ports between 20000 and 30000 on 127.0.0.1")
-}
-
-/// The sizes of all segments of `topic` below `folder`: the files `*.log` in folders `<topic>-<partition>`.
-fn segment_bytes(folder: &Path, topic: &str) -> u64 {
-    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
-    let partition = folder.file_name().and_then(|name| name.to_str()?.strip_prefix(topic)?.strip_prefix('-'));
-    let is_partition = partition.is_some_and(|number| number.parse::<u32>().is_ok());
-    entries
-        .flatten()
-        .map(|entry| match entry.file_type() {
-            Ok(kind) if kind.is_dir() => segment_bytes(&entry.path(), topic),
-            Ok(_) if is_partition && entry.path().extension().is_some_and(|ending| ending == "log") => {
-                entry.metadata().map_or(0, |found| found.len())
-            }
-            _ => 0,
-        })
-        .sum()
 }
 
 /// From `broker 1: running, pid 4711, 127.0.0.1:9092, ...`.
@@ -210,18 +217,17 @@ mod tests {
     }
 
     #[test]
-    fn only_the_segments_of_the_topic_are_counted() {
+    fn the_segments_of_a_topic_are_summed_over_its_partitions() {
         let folder = tempfile::tempdir().unwrap();
-        for (path, bytes) in
-            [("1/t-0/0.log", 5), ("1/t-12/0.log", 7), ("1/t-0/0.index", 100), ("1/t-x-0/0.log", 100)]
+        for (partition, bytes) in
+            [("data/t-0", 5), ("data/t-11", 7), ("data/t-x-0", 100), ("data/other-0", 100)]
         {
-            let path = folder.path().join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, vec![0; bytes]).unwrap();
+            let partition = folder.path().join(partition);
+            std::fs::create_dir_all(&partition).unwrap();
+            std::fs::write(partition.join("00000000000000000000.log"), vec![0; bytes]).unwrap();
+            std::fs::write(partition.join("00000000000000000000.index"), [0; 50]).unwrap();
         }
-        assert_eq!(segment_bytes(folder.path(), "t"), 12);
-        assert_eq!(segment_bytes(folder.path(), "u"), 0);
-        assert_eq!(Broker::existing("kafka.example:9092").topic_bytes("t"), None);
+        assert_eq!(segment_bytes(folder.path(), "t-", FOLDER_DEPTH_MAX), 12);
     }
 
     #[test]

@@ -10,3 +10,4 @@ pub(crate) mod kill;
 pub(crate) mod latency;
 pub(crate) mod many;
 pub(crate) mod memory;
+pub(crate) mod run;

@@ -95,6 +95,10 @@ pub enum ConsumeError {
     },
 }
 
+/// When the broker appended a record, in milliseconds since the Unix epoch, as it keeps them; known only of
+/// topics whose `message.timestamp.type` is `LogAppendTime`.
+pub type AppendedMs = u64;
+
 /// A reader of all partitions of one topic.
 pub struct Consumer {
     topic: String,
@@ -136,15 +140,16 @@ impl Consumer {
         self.at_end.len() == self.queue.partitions().len()
     }
 
-    /// Waits at most so long for records, gives out all that are there by then (a batch at most), and
-    /// returns how many. Returns early when an end is reached.
+    /// Waits at most so long for records, gives out all that are there by then (a batch at most), each with
+    /// the time of its append where the topic keeps it, and returns how many. Returns early when an end is
+    /// reached.
     ///
     /// # Errors
     /// When a partition cannot be read. Brokers that are away are waited for.
     pub fn poll(
         &mut self,
         wait: Duration,
-        mut arrive: impl FnMut(&Arrival<'_>),
+        mut arrive: impl FnMut(&Arrival<'_>, Option<AppendedMs>),
     ) -> Result<usize, ConsumeError> {
         // Serves the client's own events: complaints, which `last_word` keeps.
         while self.queue.client().poll(Duration::ZERO).is_some() {}
@@ -154,12 +159,12 @@ impl Consumer {
         let (at_end, topic) = (&mut self.at_end, &self.topic);
         let (mut records, mut failed) = (0, None);
         self.queue.drain(|delivery| match delivery {
-            Delivery::Record { partition, offset, payload } => {
+            Delivery::Record { partition, offset, payload, appended_ms } => {
                 if !at_end.is_empty() {
                     at_end.remove(&partition);
                 }
                 records += 1;
-                arrive(&Arrival { partition, offset, payload, consumed_at_ns });
+                arrive(&Arrival { partition, offset, payload, consumed_at_ns }, appended_ms);
             }
             Delivery::End { partition } => {
                 at_end.insert(partition);
@@ -248,7 +253,7 @@ pub fn drain(
     let mut drained = Drained::default();
     let (mut first_at, mut last_at) = (None, Instant::now());
     loop {
-        let records = consumer.poll(POLL_WAIT, |arrival| {
+        let records = consumer.poll(POLL_WAIT, |arrival, _| {
             drained.bytes += arrival.payload.len() as u64;
             ledger.judge(arrival, |_| {});
         })?;

@@ -28,7 +28,7 @@ pub(crate) fn judge_topic(
     let mut last = Instant::now();
     loop {
         interrupt::check()?;
-        let records = consumer.poll(POLL_WAIT, |arrival| {
+        let records = consumer.poll(POLL_WAIT, |arrival, _| {
             let mut new = false;
             ledger.judge(arrival, |_| new = true);
             if !new {

@@ -15,11 +15,13 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
 
 use crate::interrupt;
 use crate::setup::progress;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+const GLANCE_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// Topics of one cluster.
 pub(crate) struct Cluster {
@@ -38,17 +40,37 @@ impl Cluster {
         Ok(Cluster { brokers: brokers.to_owned(), admin, asker })
     }
 
+    /// An error when no broker answers: better than the first request's, which names a topic.
+    pub(crate) fn expect_reachable(&self) -> Result<()> {
+        match self.asker.fetch_metadata(None, REQUEST_TIMEOUT) {
+            Ok(_) => Ok(()),
+            Err(error) => bail!(
+                "no broker answers at {} within {REQUEST_TIMEOUT:?} ({error}); likely cause: it is down, or listens                  elsewhere; try `--brokers HOST:PORT` with another address, or leave it away to start one",
+                self.brokers
+            ),
+        }
+    }
+
     pub(crate) fn brokers(&self) -> &str {
         &self.brokers
     }
 
-    /// Creates a topic and returns when its partitions have leaders. It must not exist yet.
+    /// Creates a topic and returns when its partitions have leaders. It must not exist yet: lines of others in it
+    /// would be judged with the run's. The broker stamps records when it appends them, so that the way of a
+    /// line can be seen in two parts, whatever the agent.
     pub(crate) fn create_topic(&self, topic: &str, partitions: i32) -> Result<()> {
-        let wanted = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        let wanted = NewTopic::new(topic, partitions, TopicReplication::Fixed(1))
+            .set("message.timestamp.type", "LogAppendTime");
         let results = block_on(self.admin.create_topics(&[wanted], &admin_options()))
             .with_context(|| format!("cannot create topic {topic} at {}", self.brokers))?;
         for result in results {
-            result.map_err(|(name, code)| anyhow!("cannot create topic {name}: {code}"))?;
+            result.map_err(|(name, code)| match code {
+                RDKafkaErrorCode::TopicAlreadyExists => anyhow!(
+                    "topic {name} exists already at {}; it may hold lines of others, so name one that does not exist",
+                    self.brokers
+                ),
+                code => anyhow!("cannot create topic {name} at {}: {code}", self.brokers),
+            })?;
         }
         let deadline = Instant::now() + REQUEST_TIMEOUT;
         while !self.has_leaders(topic, partitions) {
@@ -83,6 +105,16 @@ impl Cluster {
     /// How many records all partitions have taken together.
     pub(crate) fn watermarks(&self, topic: &str, partitions: i32) -> Result<u64> {
         (0..partitions).map(|partition| self.watermark(topic, partition)).sum()
+    }
+
+    /// The same, for a look that must not take long; none when the broker does not answer at once.
+    pub(crate) fn glance(&self, topic: &str, partitions: i32) -> Option<u64> {
+        let mut count = 0;
+        for partition in 0..partitions {
+            let (_, high) = self.asker.fetch_watermarks(topic, partition, GLANCE_TIMEOUT).ok()?;
+            count += u64::try_from(high).unwrap_or(0);
+        }
+        Some(count)
     }
 
     /// Waits until the topic holds `count` records; false when it has not grown for `patience`. `on_poll` is

@@ -7,6 +7,7 @@ use logdrive_bench::{plan, verify};
 
 mod agent;
 mod broker;
+mod clock;
 mod commands;
 mod drain;
 mod interrupt;
@@ -21,7 +22,9 @@ mod receiver;
 mod report;
 mod sampler;
 mod setup;
+mod stages;
 mod stats;
+mod timeline;
 mod trial;
 
 /// Judges log shippers: completeness first, then latency and cost.
@@ -38,6 +41,10 @@ enum Command {
     Verify(verify::command::Args),
     /// The agent against a minimal librdkafka program, interleaved: cost, throughput, memory
     Ceiling(commands::ceiling::CeilingArgs),
+    /// One rate from end to end: completeness, latency and its stages, cost; with a page to look at
+    Run(commands::run::RunArgs),
+    /// Make the page of a run again from its run.json, and print its tables
+    Page(commands::run::PageArgs),
     /// From the intended time of a line to its consumption, at given rates
     Latency(commands::latency::LatencyArgs),
     /// Peak memory while a backlog is drained and the broker is away in the middle
@@ -77,6 +84,8 @@ fn run() -> anyhow::Result<ExitCode> {
         Command::Verify(args) => verify::command::run(&args),
         Command::Plan(args) => plan::command::run(&args),
         Command::Ceiling(args) => commands::ceiling::run(&args),
+        Command::Run(args) => commands::run::run(&args),
+        Command::Page(args) => commands::run::page(&args),
         Command::Latency(args) => commands::latency::run(&args),
         Command::Memory(args) => commands::memory::run(&args),
         Command::Idle(args) => commands::idle::run(&args),

@@ -15,7 +15,7 @@
 use std::fs::File;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -83,37 +83,37 @@ impl Child {
     /// Starts `command`; its output goes to the file `log`. `name` is how messages call it.
     pub(crate) fn spawn(name: &str, command: &mut Command, log: &Path) -> Result<Child> {
         let (output, errors) = open_log(log)?;
-        Child::launch(name, command.stdin(Stdio::null()).stdout(output).stderr(errors), log)
-            .map(|(child, _)| child)
+        let command = command.stdin(Stdio::null()).stdout(output).stderr(errors).process_group(0);
+        Child::launch(name, command, log)
     }
 
-    /// Starts `feeder` and, with its output as input, `command`; whatever else they print goes to `log`.
+    /// Starts `feeder` and, with its output as input, `command`; whatever else they print goes to `log`. They are one
+    /// process group, led by `command`.
     pub(crate) fn spawn_fed(
         name: &str,
-        feeder: &mut Command,
-        command: &mut Command,
+        mut feeder: Command,
+        mut command: Command,
         log: &Path,
     ) -> Result<Child> {
         let (output, errors) = open_log(log)?;
-        feeder.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors.try_clone()?);
-        let (feeder, pipe) = Child::launch(&format!("the feeder of {name}"), feeder, log)?;
-        let pipe = pipe.expect("the feeder's output was asked to be a pipe");
-        let (mut child, _) = Child::launch(name, command.stdin(pipe).stdout(output).stderr(errors), log)?;
-        child.feeder = Some(Box::new(feeder));
+        let (read_end, write_end) = std::io::pipe().context("cannot create a pipe")?;
+        feeder.stdin(Stdio::null()).stdout(write_end).stderr(errors.try_clone()?);
+        let mut child =
+            Child::launch(name, command.stdin(read_end).stdout(output).stderr(errors).process_group(0), log)?;
+        feeder.process_group(child.pid);
+        child.feeder = Some(Box::new(Child::launch(&format!("the feeder of {name}"), &mut feeder, log)?));
         Ok(child)
     }
 
-    fn launch(name: &str, command: &mut Command, log: &Path) -> Result<(Child, Option<ChildStdout>)> {
+    fn launch(name: &str, command: &mut Command, log: &Path) -> Result<Child> {
         let started = Instant::now();
-        let mut child = command
-            .process_group(0)
+        let child = command
             .spawn()
             .with_context(|| format!("cannot start {name}: {}", command.get_program().to_string_lossy()))?;
         // The standard library's handle neither kills nor waits when dropped, so this one owns the process.
         let pid = i32::try_from(child.id()).expect("process ids of Linux fit into 31 bits");
         let (name, log) = (name.to_owned(), log.to_owned());
-        let owned = Child { name, pid, started, log, rss_bytes_max: 0, exit: None, feeder: None };
-        Ok((owned, child.stdout.take()))
+        Ok(Child { name, pid, started, log, rss_bytes_max: 0, exit: None, feeder: None })
     }
 
     pub(crate) fn pid(&self) -> i32 {
@@ -196,7 +196,7 @@ impl Child {
     /// Its end, with the feeder's: nobody reads what that writes any more.
     fn with_feeder(&mut self, mut exit: Exit) -> Result<Exit> {
         if let Some(mut feeder) = self.feeder.take() {
-            exit.usage.add(&feeder.kill()?.usage);
+            exit.usage.add(&feeder.end()?.usage);
         }
         Ok(exit)
     }
@@ -208,7 +208,7 @@ impl Child {
         }
         match &mut self.feeder {
             // It reads what is left in the pipe and ends at its end.
-            Some(feeder) => drop(feeder.terminate(patience)?),
+            Some(feeder) => feeder.signal_one(libc::SIGTERM)?,
             None => self.signal(libc::SIGTERM)?,
         }
         let deadline = Instant::now() + patience;
@@ -228,6 +228,19 @@ impl Child {
             return Ok(exit);
         }
         self.signal(libc::SIGKILL)?;
+        self.reap()
+    }
+
+    /// Ends a feeder, which leads no group.
+    fn end(&mut self) -> Result<Exit> {
+        if let Some(exit) = self.poll()? {
+            return Ok(exit);
+        }
+        self.signal_one(libc::SIGKILL)?;
+        self.reap()
+    }
+
+    fn reap(&mut self) -> Result<Exit> {
         let exit = self.wait(0)?.with_context(|| format!("{} could not be waited for", self.name))?;
         self.exit = Some(exit);
         let exit = self.with_feeder(exit)?;
@@ -235,12 +248,21 @@ impl Child {
         Ok(exit)
     }
 
-    /// Sends `signal` to the process and to whatever it started in its group.
+    /// Sends `signal` to the process and to whatever is in its group.
     pub(crate) fn signal(&self, signal: i32) -> Result<()> {
+        self.send(-self.pid, signal)
+    }
+
+    /// Sends `signal` to the process alone, which need not lead a group.
+    fn signal_one(&self, signal: i32) -> Result<()> {
+        self.send(self.pid, signal)
+    }
+
+    fn send(&self, target: i32, signal: i32) -> Result<()> {
         assert!(self.exit.is_none(), "a process id must not be used after the process was waited for");
-        // SAFETY: kill touches no memory of ours. The group is the child's own, because it was started
-        // as its leader and has not been waited for, so the number cannot belong to anyone else.
-        if unsafe { libc::kill(-self.pid, signal) } != 0 {
+        // SAFETY: kill touches no memory of ours. The target is the child or the group that it leads, and it has
+        // not been waited for, so the number cannot belong to anyone else.
+        if unsafe { libc::kill(target, signal) } != 0 {
             let error = std::io::Error::last_os_error();
             bail!("cannot signal {} (process {}): {error}", self.name, self.pid);
         }
@@ -381,7 +403,7 @@ mod tests {
         feeder.args(["-c", "echo one; echo two; exec sleep 1000"]);
         let mut reader = Command::new("tee");
         reader.arg(&copy);
-        let mut child = Child::spawn_fed("the reader", &mut feeder, &mut reader, &log).unwrap();
+        let mut child = Child::spawn_fed("the reader", feeder, reader, &log).unwrap();
         while std::fs::read_to_string(&copy).unwrap_or_default() != "one\ntwo\n" {
             child.expect_running().unwrap();
         }

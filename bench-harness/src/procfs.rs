@@ -17,6 +17,37 @@ pub(crate) struct Memory {
     pub(crate) rss_bytes_max: u64,
 }
 
+/// What a process, or several together, have used so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Counters {
+    pub(crate) cpu: Duration,
+    /// Resident now; no counter, but read with them.
+    pub(crate) rss_bytes: u64,
+    /// How often a thread waited for something.
+    pub(crate) voluntary_switches: u64,
+    /// How often something else took a thread's core.
+    pub(crate) involuntary_switches: u64,
+    /// What really was fetched from a disk, not from the page cache.
+    pub(crate) disk_read_bytes: u64,
+    /// What was, or will be, written to a disk.
+    pub(crate) disk_write_bytes: u64,
+}
+
+/// A process that cannot be mistaken for a later one with its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Identity {
+    pub(crate) pid: i32,
+    /// When it was started, in ticks since the machine was.
+    pub(crate) started_ticks: u64,
+}
+
+/// Bytes over all network interfaces of the machine (of this network namespace), loopback included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NetworkBytes {
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+}
+
 /// CPU time of the whole machine since its start, in ticks, from the first line of `/proc/stat`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MachineTicks {
@@ -66,6 +97,45 @@ pub(crate) fn memory(pid: i32) -> io::Result<Memory> {
     parse_memory(&status).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
 }
 
+/// The processes of a group, the leader among them, by number.
+pub(crate) fn group(leader: i32) -> Vec<Identity> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let mut members: Vec<Identity> = pids
+        .filter_map(|pid| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            let (group, started_ticks) = parse_group(&stat)?;
+            (group == leader).then_some(Identity { pid, started_ticks })
+        })
+        .collect();
+    members.sort();
+    members
+}
+
+/// What these processes have used so far, together. One that has just ended counts nothing.
+pub(crate) fn counters(pids: impl IntoIterator<Item = i32>) -> Counters {
+    let mut sum = Counters::default();
+    for pid in pids {
+        sum.cpu += cpu_time(pid).unwrap_or_default();
+        sum.rss_bytes += memory(pid).unwrap_or_default().rss_bytes;
+        let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
+        sum.disk_read_bytes += number(&io, "read_bytes:").unwrap_or(0);
+        sum.disk_write_bytes += number(&io, "write_bytes:").unwrap_or(0);
+        // The process's own file counts its first thread only.
+        for thread in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+            let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+            sum.voluntary_switches += number(&status, "voluntary_ctxt_switches:").unwrap_or(0);
+            sum.involuntary_switches += number(&status, "nonvoluntary_ctxt_switches:").unwrap_or(0);
+        }
+    }
+    sum
+}
+
+/// The machine's network traffic; zero where it cannot be read.
+pub(crate) fn network_bytes() -> NetworkBytes {
+    parse_network(&fs::read_to_string("/proc/self/net/dev").unwrap_or_default())
+}
+
 /// The machine's ticks; zero where `/proc/stat` cannot be read.
 pub(crate) fn machine_ticks() -> MachineTicks {
     let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
@@ -100,6 +170,32 @@ fn kilobytes(text: &str, name: &str) -> Option<u64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
     let number: u64 = rest.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(number * 1024)
+}
+
+/// The value of a line like `read_bytes: 4096`.
+fn number(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
+}
+
+/// Fields after the name, which may hold anything, blanks and brackets too: state, parent, group, ..., and as the
+/// twentieth the start.
+fn parse_group(stat: &str) -> Option<(i32, u64)> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_ascii_whitespace();
+    let group = fields.nth(2)?.parse().ok()?;
+    let started_ticks = fields.nth(16)?.parse().ok()?;
+    Some((group, started_ticks))
+}
+
+/// Two lines of headers, then `name: received-bytes` and seven more of receiving, then `sent-bytes`.
+fn parse_network(dev: &str) -> NetworkBytes {
+    let mut sum = NetworkBytes::default();
+    for (_, counts) in dev.lines().filter_map(|line| line.split_once(':')) {
+        let mut counts = counts.split_ascii_whitespace().map(|count| count.parse().unwrap_or(0));
+        sum.received += counts.next().unwrap_or(0);
+        sum.sent += counts.nth(7).unwrap_or(0);
+    }
+    sum
 }
 
 /// Fields: user nice system idle iowait irq softirq steal guest guest_nice. The last two are already
@@ -152,6 +248,30 @@ mod tests {
         assert_eq!(parse_machine_ticks("cpu  1 x 3 4\n"), None);
         assert_eq!(parse_machine_ticks(""), None);
         assert_eq!(MachineTicks::default().steal_share(), 0.0);
+    }
+
+    #[test]
+    fn a_group_and_a_start_are_read_past_any_name() {
+        let stat = "42 (a) b (c) S 1 40 40 0 -1 4194304 100 0 0 0 5 6 0 0 20 0 3 0 777 1000 200";
+        assert_eq!(parse_group(stat), Some((40, 777)));
+        assert_eq!(parse_group("42 (cut"), None);
+    }
+
+    #[test]
+    fn traffic_is_summed_over_the_interfaces() {
+        let dev = "Inter-|   Receive    |  Transmit\n face |bytes packets|bytes packets\n\
+                   \x20   lo: 100 1 0 0 0 0 0 0 100 1 0 0 0 0 0 0\n  eth0:50 1 0 0 0 0 0 0 7 1 0 0 0 0 0 0\n";
+        assert_eq!(parse_network(dev), NetworkBytes { received: 150, sent: 107 });
+    }
+
+    #[test]
+    fn this_process_is_counted_in_its_group() {
+        let pid = std::process::id() as i32;
+        let stat = fs::read_to_string("/proc/self/stat").unwrap();
+        let (leader, _) = parse_group(&stat).unwrap();
+        assert!(group(leader).iter().any(|member| member.pid == pid));
+        let counters = counters([pid]);
+        assert!(counters.cpu > Duration::ZERO && counters.rss_bytes > 0, "{counters:?}");
     }
 
     #[test]

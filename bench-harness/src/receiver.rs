@@ -12,11 +12,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
-use logdrive_bench::consume::{Consumer, unix_now_ns};
+use logdrive_bench::consume::{AppendedMs, Consumer, unix_now_ns};
 use logdrive_bench::verify::{Framing, Ledger};
 use logdrive_load::stamp::{self, Stamp};
 use rdkafka::config::ClientConfig;
@@ -25,18 +25,47 @@ use serde::Serialize;
 
 use crate::interrupt;
 use crate::kafka::Cluster;
+use crate::report::write_whole;
+use crate::stages::Part;
 
 const SECOND_NS: u64 = 1_000_000_000;
+
+/// The broker keeps the millisecond that had begun when it appended; its middle is the best guess.
+const HALF_MS_NS: u64 = 500_000;
+
+/// Points of the percentile curve for each halving of the lines beyond.
+const CURVE_POINTS_PER_HALVING: u32 = 5;
 
 /// How long the receiver sleeps at most before it looks whether it shall stop.
 const STOP_LOOK: Duration = Duration::from_millis(100);
 
-/// Latencies of the lines that were due within a window, one histogram for each second of it.
+/// Latencies of the lines that were due within a window, one histogram for each second of it. Noting a line
+/// takes no lock and does no work but counting, so it never holds up the consumer.
 pub(crate) struct Recorder {
     window: Range<u64>,
     seconds: Vec<Histogram<u64>>,
     /// Lines that arrived in each second of the window, whenever they were due.
     arrived: Vec<u64>,
+    /// Lines that were due before the window, and lines that arrived before it.
+    due_before: u64,
+    arrived_before: u64,
+    /// From the time a line was due to its append by the broker, and from there to the consumer.
+    due_to_appended: Histogram<u64>,
+    appended_to_consumed: Histogram<u64>,
+}
+
+/// What was counted for one second of the window.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct RecordedSecond {
+    /// Lines that were due in it.
+    pub(crate) due_lines: u64,
+    /// Lines that arrived in it.
+    pub(crate) arrived_lines: u64,
+    /// Lines that were due at its end and had not arrived; those that never did are not counted.
+    pub(crate) lag_lines: u64,
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
+    pub(crate) max_ms: f64,
 }
 
 /// Latency in milliseconds at the usual quantiles.
@@ -54,18 +83,31 @@ impl Recorder {
     /// A recorder of the lines due in `window`, nanoseconds since the epoch, end excluded.
     pub(crate) fn new(window: Range<u64>) -> Recorder {
         let seconds = window.end.saturating_sub(window.start).div_ceil(SECOND_NS);
-        let histogram = || Histogram::new(3).expect("three digits are a legal precision");
-        let arrived = vec![0; seconds as usize];
-        Recorder { window, seconds: (0..seconds).map(|_| histogram()).collect(), arrived }
+        Recorder {
+            window,
+            seconds: (0..seconds).map(|_| histogram()).collect(),
+            arrived: vec![0; seconds as usize],
+            due_before: 0,
+            arrived_before: 0,
+            due_to_appended: histogram(),
+            appended_to_consumed: histogram(),
+        }
     }
 
     /// Notes a line; the latency of one that was due outside the window is not counted.
-    pub(crate) fn record(&mut self, intended_ns: u64, received_ns: u64) {
+    pub(crate) fn record(&mut self, intended_ns: u64, appended_ms: Option<AppendedMs>, received_ns: u64) {
         if let Some(second) = self.second(intended_ns) {
             self.seconds[second] += received_ns.saturating_sub(intended_ns);
+            if let Some(appended_ms) = appended_ms {
+                let appended_ns = appended_ms * 1_000_000 + HALF_MS_NS;
+                self.due_to_appended += appended_ns.saturating_sub(intended_ns);
+                self.appended_to_consumed += received_ns.saturating_sub(appended_ns);
+            }
         }
-        if let Some(second) = self.second(received_ns) {
-            self.arrived[second] += 1;
+        self.due_before += u64::from(intended_ns < self.window.start);
+        match self.second(received_ns) {
+            Some(second) => self.arrived[second] += 1,
+            None => self.arrived_before += u64::from(received_ns < self.window.start),
         }
     }
 
@@ -79,11 +121,7 @@ impl Recorder {
     }
 
     pub(crate) fn quantiles(&self) -> Quantiles {
-        let mut whole = Histogram::<u64>::new(3).expect("three digits are a legal precision");
-        for second in &self.seconds {
-            whole.add(second).expect("a histogram that grows takes any other");
-        }
-        let ms = |ns: u64| ns as f64 / 1e6;
+        let whole = self.whole();
         Quantiles {
             lines: whole.len(),
             p50_ms: ms(whole.value_at_quantile(0.5)),
@@ -92,6 +130,52 @@ impl Recorder {
             p99_9_ms: ms(whole.value_at_quantile(0.999)),
             max_ms: ms(whole.max()),
         }
+    }
+
+    /// The curve of percentiles, for a logarithmic axis: the share of lines that take no longer, and how long.
+    /// As many points as there are halvings of the lines beyond, several in each.
+    pub(crate) fn curve(&self) -> Vec<(f64, f64)> {
+        let whole = self.whole();
+        let points = whole.iter_quantiles(CURVE_POINTS_PER_HALVING);
+        points.map(|point| (point.quantile_iterated_to(), ms(point.value_iterated_to()))).collect()
+    }
+
+    /// The window second by second.
+    pub(crate) fn seconds(&self) -> Vec<RecordedSecond> {
+        let (mut due, mut arrived) = (self.due_before, self.arrived_before);
+        let counted = self.seconds.iter().zip(&self.arrived).map(|(second, &arrived_lines)| {
+            due += second.len();
+            arrived += arrived_lines;
+            RecordedSecond {
+                due_lines: second.len(),
+                arrived_lines,
+                lag_lines: due.saturating_sub(arrived),
+                p50_ms: ms(second.value_at_quantile(0.5)),
+                p99_ms: ms(second.value_at_quantile(0.99)),
+                max_ms: ms(second.max()),
+            }
+        });
+        counted.collect()
+    }
+
+    /// From due to appended by the broker, and from there to the consumer, where the broker's time is known.
+    pub(crate) fn parts(&self) -> Option<(Part, Part)> {
+        let part = |histogram: &Histogram<u64>| Part {
+            mean: histogram.mean() / 1e6,
+            p50: ms(histogram.value_at_quantile(0.5)),
+            p99: ms(histogram.value_at_quantile(0.99)),
+            max: ms(histogram.max()),
+        };
+        let known = !self.due_to_appended.is_empty();
+        known.then(|| (part(&self.due_to_appended), part(&self.appended_to_consumed)))
+    }
+
+    fn whole(&self) -> Histogram<u64> {
+        let mut whole = histogram();
+        for second in &self.seconds {
+            whole.add(second).expect("a histogram that grows takes any other");
+        }
+        whole
     }
 
     /// Writes an interval log of HdrHistogram: nanoseconds, one interval per second of the window.
@@ -108,8 +192,16 @@ impl Recorder {
             log.write_histogram(second, start, Duration::from_secs(1), Tag::new(tag))
                 .map_err(|error| anyhow!("cannot write the interval log: {error:?}"))?;
         }
-        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+        write_whole(path, &text)
     }
+}
+
+fn histogram() -> Histogram<u64> {
+    Histogram::new(3).expect("three digits are a legal precision")
+}
+
+fn ms(ns: u64) -> f64 {
+    ns as f64 / 1e6
 }
 
 /// What a receiver has seen.
@@ -144,16 +236,28 @@ impl Receiver {
         Ok(Receiver { stop, records, thread: Some(thread) })
     }
 
+    /// How many records were received so far.
+    pub(crate) fn records(&self) -> u64 {
+        self.records.load(Ordering::Relaxed)
+    }
+
     /// Waits until `count` records were received, or for `patience` without one more.
     pub(crate) fn await_count(&self, count: u64, patience: Duration) -> Result<()> {
-        let records = || self.records.load(Ordering::Relaxed);
-        let mut last = (records(), Instant::now());
+        let mut last = (self.records(), Instant::now());
         while last.0 < count && last.1.elapsed() < patience {
+            self.expect_receiving()?;
             interrupt::pause(Duration::from_micros(200))?;
-            if records() > last.0 {
-                last = (records(), Instant::now());
+            if self.records() > last.0 {
+                last = (self.records(), Instant::now());
             }
         }
+        Ok(())
+    }
+
+    /// An error when the thread has ended before it was asked to; why is said by [`Receiver::finish`].
+    pub(crate) fn expect_receiving(&self) -> Result<()> {
+        let ended = self.thread.as_ref().is_some_and(JoinHandle::is_finished);
+        ensure!(!ended, "the consumer cannot go on; is the broker still there?");
         Ok(())
     }
 
@@ -179,13 +283,18 @@ fn receive(
     records: &AtomicU64,
 ) -> Result<Received> {
     while !stop.load(Ordering::Relaxed) {
-        let taken = consumer.poll(STOP_LOOK, |arrival| {
-            ledger.judge(arrival, |stamp| recorder.record(stamp.intended_ns, arrival.consumed_at_ns));
+        let taken = consumer.poll(STOP_LOOK, |arrival, appended_ms| {
+            ledger.judge(arrival, |stamp| {
+                recorder.record(stamp.intended_ns, appended_ms, arrival.consumed_at_ns);
+            });
         })?;
         records.fetch_add(taken as u64, Ordering::Relaxed);
     }
     Ok(Received { recorder, ledger })
 }
+
+/// The receiver is considered fit when a line without any agent takes at most this long.
+pub(crate) const FLOOR_P50_MS_MAX: f64 = 2.0;
 
 /// Lines of the check that do not count, while connections are made and the broker warms up.
 const FLOOR_WARM_UP_LINES: u64 = 200;
@@ -231,7 +340,7 @@ mod tests {
     fn only_lines_due_within_the_window_count() {
         let mut recorder = Recorder::new(1000..2000);
         for intended_ns in [999, 1000, 1999, 2000] {
-            recorder.record(intended_ns, intended_ns + 5_000_000);
+            recorder.record(intended_ns, None, intended_ns + 5_000_000);
         }
         let quantiles = recorder.quantiles();
         assert_eq!(quantiles.lines, 2);
@@ -244,7 +353,7 @@ mod tests {
         let mut recorder = Recorder::new(0..10 * SECOND_NS);
         for line in 0..10_000 {
             let intended_ns = line * 1_000_000;
-            recorder.record(intended_ns, intended_ns.max(SECOND_NS));
+            recorder.record(intended_ns, None, intended_ns.max(SECOND_NS));
         }
         let quantiles = recorder.quantiles();
         assert_eq!(quantiles.lines, 10_000);
@@ -257,15 +366,49 @@ mod tests {
     fn lines_that_arrive_within_the_window_are_counted_whenever_they_were_due() {
         let mut recorder = Recorder::new(1000..2000);
         for (intended_ns, received_ns) in [(900, 999), (900, 1000), (1500, 1999), (1500, 2000)] {
-            recorder.record(intended_ns, received_ns);
+            recorder.record(intended_ns, None, received_ns);
         }
         assert_eq!((recorder.arrived_lines(), recorder.quantiles().lines), (2, 2));
     }
 
     #[test]
+    fn the_lag_of_a_second_is_what_was_due_and_had_not_arrived() {
+        let mut recorder = Recorder::new(SECOND_NS..3 * SECOND_NS);
+        let arrivals = [(0.5, 0.6), (0.9, 1.2), (1.5, 1.9), (1.6, 2.5), (2.5, 3.5)];
+        for (due_s, arrived_s) in arrivals.map(|(due, arrived)| (due * 1e9, arrived * 1e9)) {
+            recorder.record(due_s as u64, None, arrived_s as u64);
+        }
+        let seconds = recorder.seconds();
+        let counts = |at: usize| (seconds[at].due_lines, seconds[at].arrived_lines, seconds[at].lag_lines);
+        assert_eq!((counts(0), counts(1)), ((2, 2, 1), (1, 1, 1)));
+    }
+
+    #[test]
+    fn the_brokers_time_cuts_the_way_in_two() {
+        let mut recorder = Recorder::new(0..SECOND_NS);
+        assert_eq!(recorder.parts(), None);
+        recorder.record(2_000_000, Some(7), 9_500_000);
+        let (agent, consumer) = recorder.parts().unwrap();
+        assert!(
+            (agent.mean - 5.5).abs() < 0.01 && (consumer.mean - 2.0).abs() < 0.01,
+            "{agent:?} {consumer:?}"
+        );
+    }
+
+    #[test]
+    fn the_curve_rises_to_the_maximum() {
+        let mut recorder = Recorder::new(0..SECOND_NS);
+        (0..1000).for_each(|line| recorder.record(line, None, line + line * 1_000_000));
+        let curve = recorder.curve();
+        assert!(curve.windows(2).all(|pair| pair[0] <= pair[1]), "{curve:?}");
+        let (last, max_ms) = *curve.last().unwrap();
+        assert!(last == 1.0 && (max_ms - 999.0).abs() < 1.0, "{last} {max_ms}");
+    }
+
+    #[test]
     fn a_line_that_arrives_before_it_was_due_has_no_negative_latency() {
         let mut recorder = Recorder::new(0..SECOND_NS);
-        recorder.record(500, 400);
+        recorder.record(500, None, 400);
         assert_eq!(recorder.quantiles().max_ms, 0.0);
     }
 
@@ -275,7 +418,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("latency.hlog");
         let mut recorder = Recorder::new(0..2 * SECOND_NS + 1);
-        recorder.record(1, 1_000_001);
+        recorder.record(1, None, 1_000_001);
         recorder.write_log(&path, "rate-1000").unwrap();
         let text = std::fs::read(&path).unwrap();
         let intervals = IntervalLogIterator::new(&text)

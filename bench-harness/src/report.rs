@@ -4,6 +4,9 @@
 //! doubts a number; a failure means that a line is missing or wrong, and fails the run whatever the numbers.
 
 mod environment;
+pub(crate) mod page;
+mod plot;
+mod record;
 mod warning;
 mod watch;
 
@@ -16,8 +19,12 @@ use logdrive_bench::verify::Verdict;
 use serde::Serialize;
 
 pub(crate) use environment::Environment;
-pub(crate) use warning::Warning;
+pub(crate) use record::Record;
+pub(crate) use warning::{Note, Warning};
 pub(crate) use watch::MachineWatch;
+
+/// The file for programs.
+pub(crate) const RUN_FILE: &str = "run.json";
 
 /// The report of one command while it grows.
 #[derive(Serialize)]
@@ -63,11 +70,22 @@ impl Report {
         }
         let json = serde_json::to_string_pretty(&Run { report: &self, figures })?;
         let page = self.page(tables);
-        for (name, text) in [("run.json", &json), ("README.md", &page)] {
-            let path = out.join(name);
-            std::fs::write(&path, format!("{}\n", text.trim_end()))
-                .with_context(|| format!("cannot write {}", path.display()))?;
+        // The file for programs comes last: a folder that has one is whole.
+        for (name, text) in [("README.md", &page), (RUN_FILE, &json)] {
+            write_whole(&out.join(name), format!("{}\n", text.trim_end()).as_bytes())?;
         }
+        self.say_end(out, tables)
+    }
+
+    /// The same for a run with a record, which is the file for programs.
+    pub(crate) fn finish_record(self, out: &Path, record: &Record) -> Result<ExitCode> {
+        let tables = page::tables(record);
+        write_whole(&out.join("README.md"), self.page(&tables).as_bytes())?;
+        record.write(out)?;
+        self.say_end(out, &tables)
+    }
+
+    fn say_end(&self, out: &Path, tables: &str) -> Result<ExitCode> {
         println!("\n{}\n\nwritten to {}", tables.trim_end(), out.display());
         Ok(if self.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
@@ -81,23 +99,26 @@ impl Report {
         };
         let failures = list("Failures", self.failures.clone());
         let warnings = list("Warnings", self.warnings.iter().map(Warning::to_string).collect());
-        let commit = environment.commit.as_deref().unwrap_or("unknown");
-        let memory_gib = environment.memory_bytes as f64 / f64::from(1 << 30);
         format!(
             "# {}: {verdict}\n\n{}\n\n{failures}{warnings}## How\n\n    logdrive-bench {}\n\n\
-             Agent: `{}`{}\n\n{}, {} cores, {memory_gib:.0} GiB, Linux {}, librdkafka {}, commit {commit}, {}\n",
+             Agent: `{}`{}\n\n{}, {}\n",
             self.command,
             tables.trim_end(),
             shell_line(&environment.arguments),
             environment.agent_command,
             environment.agent.as_ref().map(|version| format!(" ({version})")).unwrap_or_default(),
-            environment.cpu_model,
-            environment.cores,
-            environment.kernel,
-            environment.librdkafka,
+            environment.machine(),
             environment.started,
         )
     }
+}
+
+/// Writes a file so that it exists whole or not at all.
+pub(crate) fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
+    let unfinished = path.with_added_extension("unfinished");
+    std::fs::write(&unfinished, content)
+        .and_then(|()| std::fs::rename(&unfinished, path))
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// A table in Markdown.

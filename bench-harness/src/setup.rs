@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use logdrive_bench::verify::Verdict;
 use logdrive_load::journal::Journal;
 
@@ -20,7 +20,7 @@ use crate::kafka::Cluster;
 use crate::load::Generator;
 use crate::minimal;
 use crate::process::Child;
-use crate::report::{self, Environment, Report, thousands};
+use crate::report::{self, Environment, RUN_FILE, Report, thousands};
 
 /// The options that all measuring commands share.
 #[derive(clap::Args, Clone, Debug)]
@@ -43,7 +43,7 @@ pub(crate) struct SiteArgs {
     /// The logdrive-load binary; by default the one beside this binary
     #[arg(long, value_name = "PATH")]
     load: Option<PathBuf>,
-    /// Folder of the report [default: results/<date>-local-<command>]
+    /// Folder of the report; must not hold one [default: results/<date>-local-<command>, numbered from the second on]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Folder of everything large: backlogs, states, the broker's data
@@ -78,8 +78,14 @@ impl Setup {
         let generator = Generator::find(args.load.as_deref())?;
         let out = match &args.out {
             Some(out) => out.clone(),
-            None => PathBuf::from("results").join(format!("{}-local-{command}", report::date())),
+            None => fresh_folder(Path::new("results"), &format!("{}-local-{command}", report::date())),
         };
+        // What stands in a folder must be of one run: a failed one would leave half of the old report.
+        ensure!(
+            !out.join(RUN_FILE).exists(),
+            "{} holds a run already; name another folder (`--out DIR`), or remove it",
+            out.display()
+        );
         let work = std::path::absolute(&args.work)?;
         let inputs = work.join("inputs");
         for folder in [&out.join("logs"), &inputs] {
@@ -94,6 +100,7 @@ impl Setup {
             }
         };
         let cluster = Cluster::connect(broker.brokers())?;
+        cluster.expect_reachable()?;
         Ok(Setup { agent, generator, cluster, broker, out, inputs, command, scratch })
     }
 
@@ -171,6 +178,13 @@ impl Drop for Scratch {
     }
 }
 
+/// `name` below `parent`, or `name-2` and so on when that is taken.
+fn fresh_folder(parent: &Path, name: &str) -> PathBuf {
+    let numbered = (2..).map(|number| parent.join(format!("{name}-{number}")));
+    let mut candidates = std::iter::once(parent.join(name)).chain(numbered);
+    candidates.find(|folder| !folder.exists()).expect("a folder has finitely many entries")
+}
+
 fn create_folder(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path).with_context(|| format!("cannot create {}", path.display()))
 }
@@ -201,6 +215,16 @@ pub(crate) fn progress(line: impl std::fmt::Display) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_that_is_there_is_never_used_again() {
+        let parent = tempfile::tempdir().unwrap();
+        let fresh = || fresh_folder(parent.path(), "run");
+        for expected in ["run", "run-2", "run-3"] {
+            assert_eq!(fresh(), parent.path().join(expected));
+            std::fs::create_dir(fresh()).unwrap();
+        }
+    }
 
     #[test]
     fn sizes_are_read_with_and_without_a_unit() {

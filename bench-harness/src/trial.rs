@@ -3,25 +3,30 @@
 //!
 //! Open loop: the generator writes by a schedule fixed in advance and waits for nobody, so a stall of the
 //! agent, the broker or the machine counts for every line that was due in it. A trial has a topic, a folder
-//! and an agent of its own, and leaves none of them. The agent's CPU time is read at both ends of the measured
-//! window and divided by the lines due in it; the harness's own, which is the consumer's, stands apart.
-//! Every line is judged as it arrives. What a series of trials means is the caller's business.
+//! and an agent of its own, and leaves none of them. Everyone who takes part is looked at each second; the agent's CPU
+//! time in the window is divided by the lines due in it, and the harness's own, which is the consumer's, stands
+//! apart. Every line is judged as it arrives. What a series of trials means is the caller's business.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use logdrive_bench::consume::unix_now_ns;
 use logdrive_bench::verify::Verdict;
+use logdrive_load::journal::Journal;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, metrics_page};
+use crate::broker::free_neighbour_ports;
+use crate::clock::{self, Distance};
 use crate::interrupt;
 use crate::load::Writing;
-use crate::process::{Child, Usage};
-use crate::procfs;
+use crate::process::Usage;
 use crate::receiver::{Quantiles, Received, Receiver, Recorder};
 use crate::report::{MachineWatch, Report, Warning};
 use crate::setup::Setup;
+use crate::stages::{self, Exported, Lateness, Stages};
+use crate::timeline::{self, Look, Second, Watched};
 
 /// Between the start of the agent and the first line.
 const AGENT_SETTLES: Duration = Duration::from_secs(1);
@@ -76,14 +81,16 @@ pub(crate) struct Measured {
     pub(crate) agent_us_per_line: f64,
     /// Of the harness, which consumes, within the window.
     pub(crate) consumer_us_per_line: f64,
-    /// Of the broker, within the window, serving the one consumer included; none for somebody else's.
-    pub(crate) broker_us_per_line: Option<f64>,
+    /// CPU time within the window.
+    pub(crate) spent: Spent,
     /// The agent over its whole life.
     pub(crate) usage: Usage,
-    /// What the topic took on the broker's disk; none for somebody else's.
-    pub(crate) topic_bytes: Option<u64>,
+    pub(crate) stages: Stages,
+    pub(crate) timeline: Vec<Second>,
     /// Bytes of all lines, their ends included.
     pub(crate) bytes_written: u64,
+    /// What the lines take on the broker's disk; none where the broker is somebody else's.
+    pub(crate) topic_bytes: Option<u64>,
     pub(crate) generator_late_ms_max: f64,
     pub(crate) generator_late_lines: u64,
     pub(crate) verdict: Verdict,
@@ -115,9 +122,11 @@ impl Trial<'_> {
         std::fs::create_dir_all(&folder)?;
         let (files, file) = (folder.join(&self.load.glob), folder.join("load-0.log"));
         let state = setup.scratch(format!("state-{slug}"));
-        let job = setup.job(&files, &file, topic, &state);
+        let mut job = setup.job(&files, &file, topic, &state);
+        job.http = self.agent.serves_metrics().then(metrics_address).transpose()?;
         let mut agent = self.agent.start(&job, &setup.log(format!("agent-{slug}")))?;
         interrupt::pause(AGENT_SETTLES)?;
+        agent.expect_running()?;
 
         let until_window = MARGIN + self.warm_up;
         let window_start = Instant::now() + until_window;
@@ -130,10 +139,18 @@ impl Trial<'_> {
 
         interrupt::pause_until(window_start)?;
         let watch = MachineWatch::begin();
-        let before = Spent::read(setup, &agent, &writer.child)?;
-        interrupt::pause_until(window_start + self.duration)?;
-        agent.expect_running()?;
-        let spent = Spent::read(setup, &agent, &writer.child)?.since(&before);
+        let watched =
+            Watched { agent: agent.pid(), generator: writer.child.pid(), broker: setup.broker.pid() };
+        let page_before = job.http.and_then(metrics_page);
+        let looks = self.look(&watched, window_start, || {
+            agent.expect_running()?;
+            receiver.expect_receiving()?;
+            let held = setup.cluster.glance(topic, self.partitions);
+            // Asked for afterwards, so that what arrives in between does not seem to wait.
+            Ok(held.map(|held| held.saturating_sub(receiver.records())))
+        })?;
+        let page_after = job.http.and_then(metrics_page);
+        let spent = Spent::between(&looks);
         watch.end(&self.name, spent.all()).into_iter().for_each(|warning| report.warn(warning));
 
         let journal = writer.finish(DRAIN_PATIENCE)?;
@@ -143,29 +160,106 @@ impl Trial<'_> {
         receiver.await_count(setup.cluster.watermarks(topic, self.partitions)?, DRAIN_PATIENCE)?;
         let Received { recorder, ledger } = receiver.finish()?;
         let verdict = ledger.verdict(&journal);
-        let topic_bytes = setup.broker.topic_bytes(topic);
         let _ = std::fs::remove_dir_all(&folder);
 
-        let latency = recorder.quantiles();
+        let exported = page_before.zip(page_after);
+        let exported = exported.and_then(|(before, after)| stages::read_to_acknowledged(&before, &after));
+        let measured = self.measured(
+            Seen { journal, recorder, verdict, usage: exit.usage },
+            spent,
+            exported,
+            &looks,
+            setup.broker.topic_bytes(topic),
+        );
+        self.doubt(&measured, &looks, report);
+        Ok(measured)
+    }
+
+    /// A look at the start of the window and at the end of each second of it.
+    fn look(
+        &self,
+        watched: &Watched,
+        start: Instant,
+        mut unconsumed: impl FnMut() -> Result<Option<u64>>,
+    ) -> Result<Vec<Look>> {
+        let seconds = self.duration.as_secs_f64().ceil() as u32;
+        let mut looks = Vec::with_capacity(seconds as usize + 1);
+        for second in 0..=seconds {
+            let at = Duration::from_secs(u64::from(second)).min(self.duration);
+            interrupt::pause_until(start + at)?;
+            let mut failed = None;
+            looks.push(Look::take(watched, start, || {
+                unconsumed().unwrap_or_else(|error| {
+                    failed = Some(error);
+                    None
+                })
+            }));
+            failed.map_or(Ok(()), Err)?;
+        }
+        Ok(looks)
+    }
+
+    fn measured(
+        &self,
+        seen: Seen,
+        spent: Spent,
+        exported: Option<Exported>,
+        looks: &[Look],
+        topic_bytes: Option<u64>,
+    ) -> Measured {
+        let Seen { journal, recorder, verdict, usage } = seen;
+        let (latency, seconds) = (recorder.quantiles(), recorder.seconds());
+        let pace = journal.header.pace;
+        let parts = recorder.parts();
+        let late = Lateness { late_lines: pace.lines_late, max_ms: pace.lateness_max_ns as f64 / 1e6 };
         let per_line = |time: Duration| time.as_secs_f64() * 1e6 / latency.lines.max(1) as f64;
-        let measured = Measured {
+        Measured {
             rate: self.load.rate,
             latency,
             throughput_lines_per_second: recorder.arrived_lines() as f64 / self.duration.as_secs_f64(),
-            backlog_growth_lines: latency.lines as i64 - recorder.arrived_lines() as i64,
+            backlog_growth_lines: timeline::backlog_growth_lines(&seconds),
             recorder,
             agent_us_per_line: per_line(spent.agent),
             consumer_us_per_line: per_line(spent.harness),
-            broker_us_per_line: spent.broker.map(per_line),
-            usage: exit.usage,
-            topic_bytes,
+            spent,
+            usage,
+            stages: Stages::put_together(late, parts, exported),
+            timeline: timeline::join(&seconds, looks),
             bytes_written: journal.header.bytes,
-            generator_late_ms_max: journal.header.pace.lateness_max_ns as f64 / 1e6,
-            generator_late_lines: journal.header.pace.lines_late,
+            topic_bytes,
+            generator_late_ms_max: late.max_ms,
+            generator_late_lines: late.late_lines,
             verdict,
-        };
-        doubt(&measured, &self.name, report);
-        Ok(measured)
+        }
+    }
+
+    /// What speaks against the numbers.
+    fn doubt(&self, measured: &Measured, looks: &[Look], report: &mut Report) {
+        let during = self.name.clone();
+        if measured.generator_late_lines > 0 {
+            let (late_ms, lines) = (measured.generator_late_ms_max, measured.generator_late_lines);
+            report.warn(Warning::GeneratorLate { during: during.clone(), late_ms, lines });
+        }
+        if let Some(quantile) = unsure_quantile(measured.latency.lines) {
+            let count = measured.latency.lines;
+            report.warn(Warning::FewSamples { during: during.clone(), count, quantile });
+        }
+        let growth = measured.backlog_growth_lines;
+        if growth as f64 > self.load.rate as f64 * BACKLOG_GROWTH_MAX.as_secs_f64() {
+            let per_second = measured.throughput_lines_per_second;
+            report.warn(Warning::BacklogGrowing { during: during.clone(), lines: growth as u64, per_second });
+        }
+        let clocks: Vec<Distance> = looks.iter().map(|look| look.clock).collect();
+        let by_ms = clock::largest_step_ms(&clocks);
+        if by_ms.abs() > CLOCK_STEP_MS_MAX {
+            report.warn(Warning::ClockStepped { during: during.clone(), by_ms });
+        }
+        if timeline::agent_restarted(looks) {
+            report.warn(Warning::AgentRestarted { during: during.clone() });
+        }
+        if let Some(behind_lines) = timeline::consumer_behind_lines(looks, self.load.rate) {
+            report.warn(Warning::ConsumerSlow { during, behind_lines });
+        }
     }
 
     fn writing<'a>(&'a self, folder: &'a Path, options: &'a [&'a str]) -> Writing<'a> {
@@ -180,31 +274,34 @@ impl Trial<'_> {
     }
 }
 
-/// CPU time so far of everyone who takes part.
-struct Spent {
-    agent: Duration,
-    harness: Duration,
-    generator: Duration,
+/// What is known when everyone has ended.
+struct Seen {
+    journal: Journal,
+    recorder: Recorder,
+    verdict: Verdict,
+    usage: Usage,
+}
+
+/// CPU time, within the window, of everyone who takes part.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spent {
+    pub(crate) agent: Duration,
+    pub(crate) harness: Duration,
+    pub(crate) generator: Duration,
     /// None where the broker is somebody else's.
-    broker: Option<Duration>,
+    pub(crate) broker: Option<Duration>,
 }
 
 impl Spent {
-    fn read(setup: &Setup, agent: &Child, generator: &Child) -> Result<Spent> {
-        Ok(Spent {
-            agent: agent.cpu_time()?,
-            harness: procfs::cpu_time(std::process::id() as i32)?,
-            generator: generator.cpu_time()?,
-            broker: setup.broker.pid().and_then(|pid| procfs::cpu_time(pid).ok()),
-        })
-    }
-
-    fn since(&self, earlier: &Spent) -> Spent {
+    /// Between the first look and the last.
+    fn between(looks: &[Look]) -> Spent {
+        let (first, last) = (&looks[0], &looks[looks.len() - 1]);
+        let broker = last.broker.zip(first.broker);
         Spent {
-            agent: self.agent.saturating_sub(earlier.agent),
-            harness: self.harness.saturating_sub(earlier.harness),
-            generator: self.generator.saturating_sub(earlier.generator),
-            broker: self.broker.zip(earlier.broker).map(|(now, before)| now.saturating_sub(before)),
+            agent: last.agent.cpu.saturating_sub(first.agent.cpu),
+            harness: last.harness_cpu.saturating_sub(first.harness_cpu),
+            generator: last.generator_cpu.saturating_sub(first.generator_cpu),
+            broker: broker.map(|(last, first)| last.cpu.saturating_sub(first.cpu)),
         }
     }
 
@@ -216,18 +313,22 @@ impl Spent {
 /// A quantile needs this many lines beyond it to mean something.
 const LINES_BEYOND_MIN: f64 = 10.0;
 
-/// What speaks against the numbers of one trial.
-fn doubt(measured: &Measured, name: &str, report: &mut Report) {
-    if measured.generator_late_lines > 0 {
-        let (late_ms, lines) = (measured.generator_late_ms_max, measured.generator_late_lines);
-        report.warn(Warning::GeneratorLate { during: name.to_owned(), late_ms, lines });
-    }
-    let count = measured.latency.lines;
-    let unsure =
-        [(0.01, "p99"), (0.001, "p99.9")].iter().find(|(beyond, _)| count as f64 * beyond < LINES_BEYOND_MIN);
-    if let Some(&(_, quantile)) = unsure {
-        report.warn(Warning::FewSamples { during: name.to_owned(), count, quantile });
-    }
+/// The lowest quantile that so few lines do not support.
+fn unsure_quantile(lines: u64) -> Option<&'static str> {
+    let quantiles = [(0.01, "p99"), (0.001, "p99.9")];
+    let unsure = quantiles.into_iter().find(|(beyond, _)| (lines as f64 * beyond) < LINES_BEYOND_MIN);
+    unsure.map(|(_, name)| name)
+}
+
+/// A backlog that grew by the lines of so much time shows that lines come faster than they go.
+const BACKLOG_GROWTH_MAX: Duration = Duration::from_millis(100);
+
+/// Two clocks cannot be read closer together than this on a busy machine.
+const CLOCK_STEP_MS_MAX: f64 = 1.0;
+
+/// Where an agent is to serve its metrics: a free port of this machine.
+fn metrics_address() -> Result<SocketAddr> {
+    Ok(SocketAddr::from(([127, 0, 0, 1], free_neighbour_ports(1)?)))
 }
 
 /// The name as a part of topics and file names.
@@ -238,6 +339,14 @@ fn slug(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quantile_needs_ten_lines_beyond_it() {
+        assert_eq!(
+            [999, 1000, 9999, 10_000].map(unsure_quantile),
+            [Some("p99"), Some("p99.9"), Some("p99.9"), None]
+        );
+    }
 
     #[test]
     fn a_name_becomes_a_legal_topic() {

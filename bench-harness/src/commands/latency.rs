@@ -17,9 +17,6 @@ use crate::report::{Report, Warning, mib, table, thousands};
 use crate::setup::{Setup, SetupArgs, progress};
 use crate::trial::{Load, Measured, Trial};
 
-/// The receiver is considered fit when a line without any agent takes at most this long.
-const FLOOR_P50_MS_MAX: f64 = 2.0;
-
 #[derive(Args, Debug)]
 pub(crate) struct LatencyArgs {
     #[command(flatten)]
@@ -80,7 +77,7 @@ pub(crate) fn run(args: &LatencyArgs) -> Result<ExitCode> {
     setup.warm_broker(args.warm_lines)?;
     let floor = receiver::floor(&setup.cluster, &setup.topic("floor"))?;
     progress(format!("the instrument alone: p50 {:.2} ms, p99 {:.2} ms", floor.p50_ms, floor.p99_ms));
-    if floor.p50_ms > FLOOR_P50_MS_MAX {
+    if floor.p50_ms > receiver::FLOOR_P50_MS_MAX {
         report.warn(Warning::InstrumentSlow { p50_ms: floor.p50_ms });
     }
     let mut rates = Vec::new();

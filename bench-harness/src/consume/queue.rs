@@ -21,7 +21,7 @@ const OFFSET_BEGINNING: i64 = -2;
 #[derive(Debug)]
 pub(super) enum Delivery<'a> {
     /// A record; a missing value is an empty one.
-    Record { partition: i32, offset: i64, payload: &'a [u8] },
+    Record { partition: i32, offset: i64, payload: &'a [u8], appended_ms: Option<u64> },
     /// Everything before this offset was delivered, and nothing is there yet.
     End { partition: i32 },
     /// The partition has an error.
@@ -132,14 +132,13 @@ impl Message {
         let message = unsafe { &*self.0 };
         let (partition, offset) = (message.partition, message.offset);
         match message.err {
-            RD_KAFKA_RESP_ERR_NO_ERROR if message.payload.is_null() => {
-                Delivery::Record { partition, offset, payload: &[] }
-            }
             RD_KAFKA_RESP_ERR_NO_ERROR => {
-                // SAFETY: the payload is `len` bytes that live as long as the message.
-                let payload =
-                    unsafe { std::slice::from_raw_parts(message.payload.cast::<u8>(), message.len) };
-                Delivery::Record { partition, offset, payload }
+                let payload = match message.payload.is_null() {
+                    true => &[],
+                    // SAFETY: the payload is `len` bytes that live as long as the message.
+                    false => unsafe { std::slice::from_raw_parts(message.payload.cast::<u8>(), message.len) },
+                };
+                Delivery::Record { partition, offset, payload, appended_ms: self.appended_ms() }
             }
             RD_KAFKA_RESP_ERR__PARTITION_EOF => Delivery::End { partition },
             error => {
@@ -149,6 +148,18 @@ impl Message {
                 Delivery::Error { partition, code: error.into(), reason }
             }
         }
+    }
+}
+
+impl Message {
+    /// When the broker appended the record, milliseconds since the epoch; none where the topic keeps the
+    /// producers' time instead.
+    fn appended_ms(&self) -> Option<u64> {
+        let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: the invariant, and `kind` is a valid place for the answer.
+        let at_ms = unsafe { sys::rd_kafka_message_timestamp(self.0, &mut kind) };
+        let by_broker = kind == sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME;
+        by_broker.then(|| u64::try_from(at_ms).ok()).flatten()
     }
 }
 

@@ -3,24 +3,24 @@
 use std::process::Command;
 use std::time::SystemTime;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::procfs;
 
 /// Where and with what a run was made.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Environment {
     pub(super) started: String,
-    pub(super) cpu_model: String,
-    pub(super) cores: usize,
-    pub(super) memory_bytes: u64,
-    pub(super) kernel: String,
-    pub(super) librdkafka: String,
+    cpu_model: String,
+    cores: usize,
+    memory_bytes: u64,
+    kernel: String,
+    librdkafka: String,
     harness: String,
     pub(super) agent: Option<String>,
     pub(super) agent_command: String,
     /// The commit of the checkout, with `+` when it had changes; none outside a checkout.
-    pub(super) commit: Option<String>,
+    commit: Option<String>,
     pub(super) arguments: Vec<String>,
 }
 
@@ -40,6 +40,19 @@ impl Environment {
             commit: commit(),
             arguments: std::env::args().skip(1).collect(),
         }
+    }
+
+    /// The machine and what ran on it, in one line.
+    pub(super) fn machine(&self) -> String {
+        format!(
+            "{}, {} cores, {:.0} GiB, Linux {}, librdkafka {}, commit {}",
+            self.cpu_model,
+            self.cores,
+            self.memory_bytes as f64 / f64::from(1 << 30),
+            self.kernel,
+            self.librdkafka,
+            self.commit.as_deref().unwrap_or("unknown")
+        )
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// What makes a measurement doubtful.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +22,14 @@ pub(crate) enum Warning {
     InstrumentSlow { p50_ms: f64 },
     /// Percentiles of few lines mean little.
     FewSamples { during: String, count: u64, quantile: &'static str },
+    /// Lines came faster than they arrived: the latencies belong to no steady state.
+    BacklogGrowing { during: String, lines: u64, per_second: f64 },
+    /// The clock that latencies are taken with was set.
+    ClockStepped { during: String, by_ms: f64 },
+    /// A process of the agent ended and another one came.
+    AgentRestarted { during: String },
+    /// Lines waited in the broker for the harness's own consumer.
+    ConsumerSlow { during: String, behind_lines: u64 },
     /// More pairs would narrow the interval.
     IntervalWide { of: &'static str, low: f64, high: f64 },
 }
@@ -53,6 +61,25 @@ impl fmt::Display for Warning {
             Warning::FewSamples { during, count, quantile } => {
                 write!(f, "{during}: {count} lines are too few for {quantile}; measure longer")
             }
+            Warning::BacklogGrowing { during, lines, per_second } => write!(
+                f,
+                "{during}: the backlog grew by {lines} lines while {per_second:.0} lines/s arrived; this load is more \
+                 than can be sustained, and the latencies depend on how long was measured"
+            ),
+            Warning::ClockStepped { during, by_ms } => write!(
+                f,
+                "{during}: the machine's clock was set by {by_ms:+.1} ms, which moves latencies; stop whatever sets it \
+                 and measure again"
+            ),
+            Warning::AgentRestarted { during } => write!(
+                f,
+                "{during}: a process of the agent ended and another one took its place; its log says why"
+            ),
+            Warning::ConsumerSlow { during, behind_lines } => write!(
+                f,
+                "{during}: the harness's consumer was the bottleneck: {behind_lines} lines waited for it in the \
+                 broker; the latencies are not the agent's"
+            ),
             Warning::IntervalWide { of, low, high } => {
                 write!(f, "the interval of {of} is wide, {low:.3} to {high:.3}; run more pairs")
             }
@@ -60,8 +87,41 @@ impl fmt::Display for Warning {
     }
 }
 
+impl Warning {
+    /// The name for programs.
+    fn kind(&self) -> &'static str {
+        match self {
+            Warning::DebugBuild => "debug_build",
+            Warning::MachineBusy { .. } => "machine_busy",
+            Warning::TimeStolen { .. } => "time_stolen",
+            Warning::GeneratorLate { .. } => "generator_late",
+            Warning::InstrumentSlow { .. } => "instrument_slow",
+            Warning::FewSamples { .. } => "few_samples",
+            Warning::BacklogGrowing { .. } => "backlog_growing",
+            Warning::ClockStepped { .. } => "clock_stepped",
+            Warning::AgentRestarted { .. } => "agent_restarted",
+            Warning::ConsumerSlow { .. } => "consumer_slow",
+            Warning::IntervalWide { .. } => "interval_wide",
+        }
+    }
+
+    /// What is stored of it.
+    pub(crate) fn note(&self) -> Note {
+        Note { kind: self.kind().to_owned(), text: self.to_string() }
+    }
+}
+
 impl Serialize for Warning {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        self.note().serialize(serializer)
     }
+}
+
+/// A warning as it stands in `run.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Note {
+    /// For programs: one of the kinds that the documentation lists.
+    pub(crate) kind: String,
+    /// For people.
+    pub(crate) text: String,
 }
