@@ -95,6 +95,11 @@ impl Agent {
         self.profile.map_or(Framing::Line, |profile| profile.framing)
     }
 
+    /// What it cannot do, where a reader of a table must know it.
+    pub(crate) fn limit(&self) -> Option<&'static str> {
+        self.profile.and_then(|profile| profile.limit)
+    }
+
     /// Starts the agent; its output goes to `log`.
     pub(crate) fn start(&self, job: &Job<'_>, log: &Path) -> Result<Child> {
         std::fs::create_dir_all(job.state)

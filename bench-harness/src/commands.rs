@@ -5,9 +5,11 @@
 
 pub(crate) mod bounce;
 pub(crate) mod ceiling;
+pub(crate) mod compare;
 pub(crate) mod idle;
 pub(crate) mod kill;
 pub(crate) mod latency;
 pub(crate) mod many;
 pub(crate) mod memory;
 pub(crate) mod run;
+pub(crate) mod sweep;

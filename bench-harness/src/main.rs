@@ -57,6 +57,10 @@ enum Command {
     Kill(commands::kill::KillArgs),
     /// The broker killed and restarted under load
     Bounce(commands::bounce::BounceArgs),
+    /// Every agent that is installed under the same load, interleaved: latency, cost, memory, completeness
+    CompareAgents(commands::compare::CompareArgs),
+    /// The highest rate that keeps a latency objective, and the curve up to it
+    Sweep(commands::sweep::SweepArgs),
     /// Hosts, brokers and disks for a load, computed from measured rates
     Plan(plan::command::Args),
     /// What `ceiling` compares with
@@ -83,6 +87,8 @@ fn run() -> anyhow::Result<ExitCode> {
     match command {
         Command::Verify(args) => verify::command::run(&args),
         Command::Plan(args) => plan::command::run(&args),
+        Command::CompareAgents(args) => commands::compare::run(&args),
+        Command::Sweep(args) => commands::sweep::run(&args),
         Command::Ceiling(args) => commands::ceiling::run(&args),
         Command::Run(args) => commands::run::run(&args),
         Command::Page(args) => commands::run::page(&args),
