@@ -127,14 +127,11 @@ impl Agent {
         commands.join(" | ")
     }
 
-    /// The first line of what a known agent says of its version.
+    /// The name of a known agent, and the version that its program says it has.
     pub(crate) fn version(&self) -> Option<String> {
         let output = Command::new(self.program.as_ref()?).arg(self.profile?.version_option).output().ok()?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        text.lines()
-            .map(str::trim)
-            .find(|line| line.contains(|letter: char| letter.is_ascii_digit()))
-            .map(str::to_owned)
+        let text = String::from_utf8_lossy(&output.stdout);
+        Some(format!("{} {}", self.name, version_number(&text)?))
     }
 
     fn command(&self, words: &[String], job: &Job<'_>) -> Command {
@@ -160,6 +157,14 @@ impl Agent {
             .replace("{state}", &job.state.to_string_lossy())
             .replace("{http}", &http)
     }
+}
+
+/// The first word that has a point between digits.
+fn version_number(text: &str) -> Option<&str> {
+    let is_number = |word: &&str| {
+        word.as_bytes().windows(3).any(|three| matches!(three, [b'0'..=b'9', b'.', b'0'..=b'9']))
+    };
+    text.split(|letter: char| letter.is_whitespace() || "(),".contains(letter)).find(is_number)
 }
 
 /// Where the configuration of a known agent is written.
@@ -304,6 +309,18 @@ mod tests {
         framing: Framing::Line,
         limit: None,
     };
+
+    #[test]
+    fn versions_are_found_wherever_a_program_puts_them() {
+        for (said, version) in [
+            ("logdrive 0.1.0\n", Some("0.1.0")),
+            ("syslog-ng 3 (3.38.1)\nConfig version: 3.35\n", Some("3.38.1")),
+            ("kcat - a tool\nCopyright (c) 2014-2021, Somebody\nVersion 1.7.1 (JSON)\n", Some("1.7.1")),
+            ("usage: shipper FILE\n", None),
+        ] {
+            assert_eq!(version_number(said), version, "{said}");
+        }
+    }
 
     #[test]
     fn a_metric_is_found_by_its_whole_name() {

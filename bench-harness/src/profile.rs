@@ -95,7 +95,9 @@ pub(crate) const PROFILES: &[Profile] = &[
         configuration: None,
         version_option: "-V",
         framing: Framing::Line,
-        limit: Some("no state: one file, and everything again after a restart"),
+        limit: Some(
+            "no state: one file, and everything again after a restart; the last kilobyte waits for more, or for the end",
+        ),
     },
 ];
 

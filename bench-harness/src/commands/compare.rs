@@ -30,7 +30,7 @@ use crate::trial::{Load, Trial};
 const SCHEMA: u32 = 1;
 
 /// An agent that has sent nothing for so long does not send the rest either.
-const STUCK_AFTER: Duration = Duration::from_secs(20);
+const STUCK_AFTER: Duration = Duration::from_secs(10);
 
 #[derive(Args, Debug)]
 pub(crate) struct CompareArgs {
