@@ -239,21 +239,24 @@ mod tests {
         assert!(split_words("a 'b").is_err());
     }
 
-    const JOB: Job<'_> = Job {
-        files: Path::new("/var/my logs/*.log"),
-        file: Path::new("/var/my logs/a.log"),
-        topic: "t",
-        brokers: "b:1",
-        state: Path::new("/s"),
-        http: None,
-    };
+    fn job(state: &Path) -> Job<'_> {
+        Job {
+            files: Path::new("/var/my logs/*.log"),
+            file: Path::new("/var/my logs/a.log"),
+            topic: "t",
+            brokers: "b:1",
+            state,
+            http: None,
+        }
+    }
 
     #[test]
     fn placeholders_are_filled_after_splitting_so_that_paths_may_hold_blanks() {
         let commands =
             split_commands("ship --from={files} -t {topic} {brokers} {state} {http} {file} {pattern}");
         let agent = Agent { name: "command", commands: commands.unwrap(), program: None, profile: None };
-        let filled: Vec<String> = agent.commands[0].iter().map(|word| agent.fill(word, &JOB)).collect();
+        let filled: Vec<String> =
+            agent.commands[0].iter().map(|word| agent.fill(word, &job(Path::new("/s")))).collect();
         let expected = [
             "ship",
             "--from=/var/my logs/*.log",
@@ -295,7 +298,7 @@ mod tests {
         };
         let agent = Agent::known(Box::leak(Box::new(profile)), None, Some("-")).unwrap();
         let log = folder.path().join("log");
-        let mut child = agent.start(&Job { state: &folder.path().join("state"), ..JOB }, &log).unwrap();
+        let mut child = agent.start(&job(&folder.path().join("state")), &log).unwrap();
         child.finish(Duration::from_secs(60)).unwrap();
         assert_eq!(std::fs::read_to_string(log).unwrap(), "ship /var/my logs to t");
     }

@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn a_start_that_is_too_fast_is_approached_from_above() {
         let (rates, held) = walk(Search::new(1000, 10.0, 1_000_000, 0.5), 30);
-        assert_eq!((&rates[..3], held), (&[1000, 100, 10][..], Some(22)), "{rates:?}");
+        assert_eq!((&rates[..3], held), (&[1000, 100, 10][..], Some(24)), "{rates:?}");
         assert_eq!(walk(Search::new(1000, 10.0, 1_000_000, 0.5), 0).1, None);
     }
 
