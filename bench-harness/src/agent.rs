@@ -66,6 +66,8 @@ impl Agent {
             return Agent::known(args.agent, args.agent_path.as_deref(), args.agent_args.as_deref());
         };
         let commands = split_commands(template)?;
+        // Said before a broker is started, and not after.
+        commands.iter().try_for_each(|words| process::expect_installed(&words[0]))?;
         Ok(Agent { name: "command", commands, program: None, profile: None })
     }
 

@@ -6,6 +6,7 @@
 pub(crate) mod bounce;
 pub(crate) mod ceiling;
 pub(crate) mod compare;
+pub(crate) mod consumer;
 pub(crate) mod idle;
 pub(crate) mod kill;
 pub(crate) mod latency;

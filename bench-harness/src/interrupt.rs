@@ -21,7 +21,8 @@ const SLICE_MAX: Duration = Duration::from_millis(20);
 #[error("interrupted by a signal; what was started has been stopped")]
 pub(crate) struct Interrupted;
 
-/// From now on SIGINT and SIGTERM raise the flag.
+/// From now on SIGINT and SIGTERM raise the flag. To be called once: a second pair of actions would take the first
+/// signal for the second.
 pub(crate) fn listen() -> Result<()> {
     for signal in [SIGINT, SIGTERM] {
         // In this order: the default action is taken only if the flag is already up.

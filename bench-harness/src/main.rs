@@ -10,6 +10,7 @@ mod broker;
 mod clock;
 mod commands;
 mod drain;
+mod faulty;
 mod interrupt;
 mod judge;
 mod kafka;
@@ -47,6 +48,8 @@ enum Command {
     Page(commands::run::PageArgs),
     /// From the intended time of a line to its consumption, at given rates
     Latency(commands::latency::LatencyArgs),
+    /// How fast the harness's own consumer is: beyond that it would measure itself
+    Consumer(commands::consumer::ConsumerArgs),
     /// Peak memory while a backlog is drained and the broker is away in the middle
     Memory(commands::memory::MemoryArgs),
     /// What a thousand quiet files cost
@@ -66,6 +69,9 @@ enum Command {
     /// What `ceiling` compares with
     #[command(hide = true)]
     MinimalProducer(minimal::MinimalArgs),
+    /// An agent that spoils one line, for the proof that the harness sees it
+    #[command(hide = true)]
+    FaultyAgent(faulty::FaultyArgs),
 }
 
 fn main() -> ExitCode {
@@ -76,15 +82,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<ExitCode> {
-    let command = Args::parse().command;
-    if let Command::Verify(args) = command {
-        return verify::command::run(&args);
-    }
-    if let Command::Plan(args) = command {
-        return plan::command::run(&args);
-    }
-    interrupt::listen()?;
-    match command {
+    match Args::parse().command {
         Command::Verify(args) => verify::command::run(&args),
         Command::Plan(args) => plan::command::run(&args),
         Command::CompareAgents(args) => commands::compare::run(&args),
@@ -93,11 +91,13 @@ fn run() -> anyhow::Result<ExitCode> {
         Command::Run(args) => commands::run::run(&args),
         Command::Page(args) => commands::run::page(&args),
         Command::Latency(args) => commands::latency::run(&args),
+        Command::Consumer(args) => commands::consumer::run(&args),
         Command::Memory(args) => commands::memory::run(&args),
         Command::Idle(args) => commands::idle::run(&args),
         Command::Many(args) => commands::many::run(&args),
         Command::Kill(args) => commands::kill::run(&args),
         Command::Bounce(args) => commands::bounce::run(&args),
+        Command::FaultyAgent(args) => faulty::run(&args).map(|()| ExitCode::SUCCESS),
         Command::MinimalProducer(args) => minimal::run(&args).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -191,8 +191,8 @@ pub fn plan(demand: &Demand, assumptions: &Assumptions, curve: &Curve) -> Plan {
     let mut notes = curve.notes(host_peak);
     if brokers.cores > 0.0 {
         notes.push(
-            "the broker's cost was measured with one agent; what it costs when idle is counted once for each host, \
-             so its cores are an upper bound"
+            "the broker's cost was measured with one agent and one consumer, who hears of every request at once; many \
+             hosts share fetches, so its cores are an upper bound"
                 .into(),
         );
     }
@@ -238,19 +238,22 @@ impl Brokers {
         } = *assumptions;
         let host_cost = curve.broker_cost().map_or(0.0, |cost| cost.at(peak / demand.hosts));
         let copies = 1.0 + (demand.replication - 1.0) * assumptions.follower_cost;
-        let cores = host_cost * demand.hosts * copies;
+        // At work for one host, without what it uses anyway; that it uses once, on each broker.
+        let at_work = (host_cost - curve.broker_idle_cores).max(0.0) * demand.hosts * copies;
         let wire = peak * stored_bytes;
         let in_bytes_per_second = wire * demand.replication;
         let out_bytes_per_second = wire * (demand.replication - 1.0 + demand.consumer_groups);
         let kept_lines = demand.lines_per_day * demand.retention.as_secs_f64() / DAY_S;
         let disk_bytes = kept_lines * stored_bytes * demand.replication;
         let needed = |amount: f64, each: f64| (amount / (each * utilisation)).ceil().max(1.0);
-        let by_cpu = needed(cores, broker_cores);
+        let idle = curve.broker_idle_cores;
+        let by_cpu = needed(at_work, (broker_cores - idle / utilisation).max(broker_cores * 0.01));
         let by_network =
             needed(in_bytes_per_second.max(out_bytes_per_second), broker_network_bytes_per_second);
         let by_disk = needed(disk_bytes, broker_disk_bytes);
         let working = by_cpu.max(by_network).max(by_disk).max(demand.replication);
         let count = working + assumptions.brokers_spare;
+        let cores = if host_cost > 0.0 { at_work + count * idle } else { 0.0 };
         let consumer_lines_per_second = curve.consumer_cost().rate_within(utilisation);
         let consumers = (peak / consumer_lines_per_second).ceil().max(1.0);
         let by_bytes = (wire / assumptions.partition_bytes_per_second).ceil();
@@ -283,7 +286,10 @@ impl Brokers {
         );
         sheet.add("disk of all brokers", self.disk_bytes / 1e12, "TB", stored, from);
         if self.cores > 0.0 {
-            let from = format!("the measured cost x {} hosts x {} copies", demand.hosts, demand.replication);
+            let from = format!(
+                "the measured cost x {} hosts x {} copies, and each broker when idle",
+                demand.hosts, demand.replication
+            );
             sheet.add("cores of all brokers at the peak", self.cores, "cores", Assumed, from);
             let from = format!("{} cores each", assumptions.broker_cores);
             sheet.add("brokers for the cores", self.by_cpu, "", Assumed, from);
@@ -382,6 +388,7 @@ mod tests {
             line_bytes: 200.0,
             machine: "a CPU".into(),
             agent: "logdrive".into(),
+            broker_idle_cores: 0.002,
             sustainable_lines_per_second: Some(500_000.0),
         }
     }
@@ -424,7 +431,7 @@ mod tests {
         close("network of a host at the peak", 9.6);
         close("into Kafka at the peak", 96.0);
         close("disk of all brokers", 8.64e9 * 7.0 * 60.0 * 3.0 / 1e12);
-        close("cores of all brokers at the peak", (0.010 + 0.2e-6 * 20_000.0) * 10.0 * 3.0);
+        close("cores of all brokers at the peak", (0.008 + 0.2e-6 * 20_000.0) * 10.0 * 3.0 + 7.0 * 0.002);
         close("brokers for the cores", 1.0);
         close("brokers for the network", 1.0);
         close("brokers for the disk", 6.0);

@@ -356,6 +356,16 @@ pub(crate) fn program(given: Option<&Path>, name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// An error unless `program`, a path or a name, can be found as a shell would find it.
+pub(crate) fn expect_installed(program: &str) -> Result<()> {
+    let found =
+        if program.contains('/') { Path::new(program).is_file() } else { in_path(&[program]).is_some() };
+    if !found {
+        bail!("there is no program `{program}`; install it, or name it with its path");
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -426,6 +436,13 @@ mod tests {
         assert_eq!(child.kill().unwrap().status.signal(), Some(libc::SIGKILL));
         assert!(child.poll().unwrap().is_some());
         assert!(child.expect_running().is_err());
+    }
+
+    #[test]
+    fn a_program_is_looked_for_as_a_shell_does() {
+        assert!(expect_installed("sh").is_ok() && expect_installed("/bin/sh").is_ok());
+        let error = expect_installed("no-such-agent").unwrap_err().to_string();
+        assert!(error.contains("`no-such-agent`"), "{error}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
@@ -242,7 +242,7 @@ impl Receiver {
     }
 
     /// Waits until `count` records were received, or for `patience` without one more.
-    pub(crate) fn await_count(&self, count: u64, patience: Duration) -> Result<()> {
+    pub(crate) fn await_count(&mut self, count: u64, patience: Duration) -> Result<()> {
         let mut last = (self.records(), Instant::now());
         while last.0 < count && last.1.elapsed() < patience {
             self.expect_receiving()?;
@@ -254,19 +254,24 @@ impl Receiver {
         Ok(())
     }
 
-    /// An error when the thread has ended before it was asked to; why is said by [`Receiver::finish`].
-    pub(crate) fn expect_receiving(&self) -> Result<()> {
-        let ended = self.thread.as_ref().is_some_and(JoinHandle::is_finished);
-        ensure!(!ended, "the consumer cannot go on; is the broker still there?");
-        Ok(())
+    /// The error with which the thread has ended, if it has.
+    pub(crate) fn expect_receiving(&mut self) -> Result<()> {
+        match self.thread.take_if(|thread| thread.is_finished()) {
+            Some(thread) => joined(thread).and_then(|_| bail!("the consumer ended before it was asked to")),
+            None => Ok(()),
+        }
     }
 
     /// Ends the thread and returns what it noted.
     pub(crate) fn finish(mut self) -> Result<Received> {
         self.stop.store(true, Ordering::Relaxed);
-        let thread = self.thread.take().expect("the thread is taken once, here");
-        thread.join().map_err(|_| anyhow!("the receiver's thread panicked"))?
+        let thread = self.thread.take().context("the consumer has ended before")?;
+        joined(thread)
     }
+}
+
+fn joined(thread: JoinHandle<Result<Received>>) -> Result<Received> {
+    thread.join().map_err(|_| anyhow!("the receiver's thread panicked"))?
 }
 
 impl Drop for Receiver {
@@ -315,7 +320,7 @@ pub(crate) fn floor(cluster: &Cluster, topic: &str) -> Result<Quantiles> {
         .context("cannot create the check's producer")?;
     let start_ns = unix_now_ns();
     let recorder = Recorder::new(start_ns..start_ns + FLOOR_WINDOW_NS);
-    let receiver = Receiver::start(cluster.brokers(), topic, Framing::Line, recorder)?;
+    let mut receiver = Receiver::start(cluster.brokers(), topic, Framing::Line, recorder)?;
     let mut line = Vec::new();
     for sequence in 0..FLOOR_WARM_UP_LINES + FLOOR_LINES {
         // A line that was due before the window is not counted.

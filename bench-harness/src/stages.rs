@@ -20,8 +20,9 @@ pub(crate) struct Stages {
     pub(crate) due_to_appended_ms: Option<Part>,
     /// From the append to the consumer. To the millisecond.
     pub(crate) appended_to_consumed_ms: Option<Part>,
-    /// From the write to the agent's read: what is left of the mean of `due_to_appended` without the mean of
-    /// `read_to_acknowledged`. None where the agent does not tell.
+    /// From the write to the agent's read, about: what is left of the mean of `due_to_appended` without the mean of
+    /// `read_to_acknowledged`. The broker's answer is in the latter only, so this is too little by it. None where
+    /// the agent does not tell, and where nothing is left.
     pub(crate) written_to_read_mean_ms: Option<f64>,
     /// From the read of a batch to its acknowledgement, as the agent tells; each batch counts once.
     pub(crate) read_to_acknowledged_ms: Option<Exported>,
@@ -34,13 +35,12 @@ impl Stages {
         parts: Option<(Part, Part)>,
         read_to_acknowledged_ms: Option<Exported>,
     ) -> Stages {
-        let rest =
-            |(appended, _): &(Part, Part)| Some((appended.mean - read_to_acknowledged_ms?.mean).max(0.0));
+        let rest = |(appended, _): &(Part, Part)| Some(appended.mean - read_to_acknowledged_ms?.mean);
         Stages {
             due_to_written,
             due_to_appended_ms: parts.map(|(appended, _)| appended),
             appended_to_consumed_ms: parts.map(|(_, consumed)| consumed),
-            written_to_read_mean_ms: parts.as_ref().and_then(rest),
+            written_to_read_mean_ms: parts.as_ref().and_then(rest).filter(|mean| *mean > 0.0),
             read_to_acknowledged_ms,
         }
     }

@@ -132,7 +132,7 @@ impl Trial<'_> {
         let window_start = Instant::now() + until_window;
         let window_start_ns = unix_now_ns() + until_window.as_nanos() as u64;
         let recorder = Recorder::new(window_start_ns..window_start_ns + self.duration.as_nanos() as u64);
-        let receiver = Receiver::start(setup.cluster.brokers(), topic, self.agent.framing(), recorder)?;
+        let mut receiver = Receiver::start(setup.cluster.brokers(), topic, self.agent.framing(), recorder)?;
         let log = setup.log(format!("generator-{slug}"));
         let options: Vec<&str> = self.load.options.iter().map(String::as_str).collect();
         let writer = setup.generator.start(&self.writing(&folder, &options), &log)?;
@@ -244,10 +244,9 @@ impl Trial<'_> {
             let count = measured.latency.lines;
             report.warn(Warning::FewSamples { during: during.clone(), count, quantile });
         }
-        let growth = measured.backlog_growth_lines;
-        if growth as f64 > self.load.rate as f64 * BACKLOG_GROWTH_MAX.as_secs_f64() {
+        if let Some(lines) = growing_lines(measured, self.load.rate) {
             let per_second = measured.throughput_lines_per_second;
-            report.warn(Warning::BacklogGrowing { during: during.clone(), lines: growth as u64, per_second });
+            report.warn(Warning::BacklogGrowing { during: during.clone(), lines, per_second });
         }
         let clocks: Vec<Distance> = looks.iter().map(|look| look.clock).collect();
         let by_ms = clock::largest_step_ms(&clocks);
@@ -322,6 +321,15 @@ fn unsure_quantile(lines: u64) -> Option<&'static str> {
 
 /// A backlog that grew by the lines of so much time shows that lines come faster than they go.
 const BACKLOG_GROWTH_MAX: Duration = Duration::from_millis(100);
+
+/// By how much the backlog grew, where that is more than chance: the lag has risen, and fewer lines arrived than
+/// were due.
+fn growing_lines(measured: &Measured, rate: u64) -> Option<u64> {
+    let limit = (rate as f64 * BACKLOG_GROWTH_MAX.as_secs_f64()) as i64;
+    let missing = measured.latency.lines as i64 - measured.recorder.arrived_lines() as i64;
+    let growth = measured.backlog_growth_lines;
+    (growth > limit && missing > limit).then_some(growth as u64)
+}
 
 /// Two clocks cannot be read closer together than this on a busy machine.
 const CLOCK_STEP_MS_MAX: f64 = 1.0;

@@ -6,7 +6,7 @@
 //! the curve that `plan` computes with.
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use clap::Args;
@@ -14,6 +14,8 @@ use logdrive_bench::picture::{self, Curve};
 use logdrive_bench::sweep::{Broke, Objective, Quantile, Search, Step, knee};
 use serde::Serialize;
 
+use crate::interrupt;
+use crate::procfs;
 use crate::receiver::Quantiles;
 use crate::report::{Report, mib, table, thousands, write_whole};
 use crate::setup::{Setup, SetupArgs, progress};
@@ -21,6 +23,9 @@ use crate::trial::{Load, Measured, Trial};
 
 /// The version of `figures` in `run.json`; a change of a field's meaning is a new one.
 const SCHEMA: u32 = 1;
+
+/// How long the idle broker is looked at.
+const IDLE_TIME: Duration = Duration::from_secs(3);
 
 #[derive(Args, Debug)]
 pub(crate) struct SweepArgs {
@@ -95,6 +100,8 @@ struct Figures {
     duration_s: f64,
     files: u32,
     partitions: i32,
+    /// What the broker uses when nobody asks it for anything; none for somebody else's.
+    broker_idle_cores: Option<f64>,
     /// Mean, without its end.
     line_bytes_mean: f64,
     sustainable_lines_per_second: Option<u64>,
@@ -117,6 +124,7 @@ pub(crate) fn run(args: &SweepArgs) -> Result<ExitCode> {
     let setup = Setup::prepare(&args.setup, "sweep")?;
     let mut report = setup.report();
     setup.warm_broker(args.warm_lines)?;
+    let broker_idle_cores = idle_cores(&setup)?;
     let mut search = Search::new(args.start, args.factor, args.rate_max, args.precision);
     let mut steps = Vec::new();
     while let Some(rate) = search.next() {
@@ -130,10 +138,21 @@ pub(crate) fn run(args: &SweepArgs) -> Result<ExitCode> {
         steps.push(step);
     }
     steps.sort_by_key(|step| step.rate);
-    let figures = figures(args, &search, steps);
+    let figures = figures(args, &search, broker_idle_cores, steps);
     write_whole(&setup.out.join("sweep.svg"), drawing(&figures).as_bytes())?;
     let tables = tables(&figures);
     report.finish(&setup.out, &figures, &tables)
+}
+
+/// What the broker uses before the first agent connects.
+fn idle_cores(setup: &Setup) -> Result<Option<f64>> {
+    let cpu = || setup.broker.pid().and_then(|pid| procfs::cpu_time(pid).ok());
+    // What it had to do for the warm-up comes to its end.
+    interrupt::pause(IDLE_TIME)?;
+    let (before, started) = (cpu(), Instant::now());
+    interrupt::pause(IDLE_TIME)?;
+    let spent = cpu().zip(before).map(|(after, before)| after.saturating_sub(before));
+    Ok(spent.map(|spent| spent.as_secs_f64() / started.elapsed().as_secs_f64()))
 }
 
 impl SweepArgs {
@@ -209,7 +228,12 @@ fn at(latency: &Quantiles, quantile: Quantile) -> f64 {
     }
 }
 
-fn figures(args: &SweepArgs, search: &Search, steps: Vec<SweepStep>) -> Figures {
+fn figures(
+    args: &SweepArgs,
+    search: &Search,
+    broker_idle_cores: Option<f64>,
+    steps: Vec<SweepStep>,
+) -> Figures {
     let curve: Vec<(u64, f64)> = steps.iter().map(|step| (step.rate, step.latency.p99_ms)).collect();
     let bytes: f64 = steps.iter().map(|step| step.bytes_per_line).sum();
     Figures {
@@ -218,6 +242,7 @@ fn figures(args: &SweepArgs, search: &Search, steps: Vec<SweepStep>) -> Figures 
         duration_s: args.duration.as_secs_f64(),
         files: args.files,
         partitions: args.partitions,
+        broker_idle_cores,
         line_bytes_mean: bytes / steps.len().max(1) as f64 - 1.0,
         sustainable_lines_per_second: search.held(),
         limited_by: steps.iter().find_map(|step| step.broke),
@@ -332,6 +357,7 @@ mod tests {
             duration_s: 10.0,
             files: 1,
             partitions: 1,
+            broker_idle_cores: None,
             line_bytes_mean: 200.0,
             sustainable_lines_per_second: Some(2000),
             limited_by: Some(Broke::Objective),

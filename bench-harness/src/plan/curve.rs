@@ -37,6 +37,8 @@ pub struct Curve {
     pub machine: String,
     /// What the agent calls itself.
     pub agent: String,
+    /// What the broker uses when nobody asks it for anything; 0 where nobody looked.
+    pub broker_idle_cores: f64,
     /// The highest rate that held, where that was searched for.
     pub sustainable_lines_per_second: Option<f64>,
 }
@@ -118,6 +120,9 @@ impl fmt::Display for Cost {
 /// So far outside the measured rates nothing is worth a note yet.
 const RANGE_SLACK: f64 = 1.1;
 
+/// A fit that is further off at any point is no basis for a plan, and the plan says so.
+const ERROR_MAX: f64 = 0.5;
+
 impl Curve {
     /// What the agent costs.
     #[must_use]
@@ -193,6 +198,14 @@ impl Curve {
     /// What a plan at this rate of a host must say about the measurement.
     pub(super) fn notes(&self, host_lines_per_second: f64) -> Vec<String> {
         let mut notes = Vec::new();
+        let error_max = self.checks().iter().map(|check| check.error().abs()).fold(0.0, f64::max);
+        if error_max > ERROR_MAX {
+            notes.push(format!(
+                "the fit misses a measured rate by {:.0} %: the machine was disturbed; measure again on one that does \
+                 nothing else",
+                error_max * 100.0
+            ));
+        }
         let rates = || self.points.iter().map(|point| point.lines_per_second);
         let (low, high) = (rates().fold(f64::INFINITY, f64::min), rates().fold(0.0, f64::max));
         if self.points.len() == 1 {

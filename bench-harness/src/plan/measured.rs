@@ -37,6 +37,7 @@ struct Environment {
 struct Sweep {
     line_bytes_mean: f64,
     sustainable_lines_per_second: Option<u64>,
+    broker_idle_cores: Option<f64>,
     steps: Vec<SweepStep>,
 }
 
@@ -167,6 +168,10 @@ impl Sweep {
             machine: environment.cpu_model,
             agent: environment.agent.unwrap_or(environment.agent_command),
             sustainable_lines_per_second: self.sustainable_lines_per_second.map(|rate| rate as f64),
+            broker_idle_cores: self
+                .broker_idle_cores
+                .filter(|cores| cores.is_finite())
+                .map_or(0.0, |cores| cores.max(0.0)),
         }
     }
 }
@@ -189,6 +194,7 @@ impl Run {
             machine: environment.cpu_model,
             agent: environment.agent.unwrap_or(environment.agent_command),
             sustainable_lines_per_second: None,
+            broker_idle_cores: 0.0,
         }
     }
 }
@@ -234,6 +240,7 @@ fn join(mut before: Curve, curve: Curve) -> Result<Curve, String> {
     before.points.extend(curve.points);
     before.sustainable_lines_per_second =
         before.sustainable_lines_per_second.or(curve.sustainable_lines_per_second);
+    before.broker_idle_cores = before.broker_idle_cores.max(curve.broker_idle_cores);
     Ok(before)
 }
 

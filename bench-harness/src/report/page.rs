@@ -83,9 +83,9 @@ pub(crate) fn tables(record: &Record) -> String {
 
 fn head(page: &mut String, record: &Record) {
     let (class, word) = if record.passed { ("pass", "complete") } else { ("fail", "FAILED") };
-    let _ = write!(
+    let _ = writeln!(
         page,
-        "<header><h1>{}</h1><span class=\"verdict {class}\">{word}</span><p class=\"sub\">{}</p></header>\n",
+        "<header><h1>{}</h1><span class=\"verdict {class}\">{word}</span><p class=\"sub\">{}</p></header>",
         escape(&agent_name(record)),
         escape(&load_sentence(record))
     );
@@ -103,17 +103,17 @@ fn list<'a>(page: &mut String, class: &str, title: &str, lines: impl ExactSizeIt
         return;
     }
     let items: String = lines.map(|line| format!("<li>{}</li>", escape(line))).collect();
-    let _ = write!(page, "<div class=\"box {class}\"><b>{title}</b><ul>{items}</ul></div>\n");
+    let _ = writeln!(page, "<div class=\"box {class}\"><b>{title}</b><ul>{items}</ul></div>");
 }
 
 fn tiles(page: &mut String, record: &Record) {
     let latency = &record.latency_ms;
     let wrong = [record.lost, record.duplicated, record.reordered, record.torn, record.foreign];
     let tiles = [
-        ("p50", ms(latency.p50), "ms"),
-        ("p99", ms(latency.p99), "ms"),
-        ("p99.9", ms(latency.p999), "ms"),
-        ("max", ms(latency.max), "ms"),
+        ("latency p50", ms(latency.p50), "ms"),
+        ("latency p99", ms(latency.p99), "ms"),
+        ("latency p99.9", ms(latency.p999), "ms"),
+        ("latency, worst", ms(latency.max), "ms"),
         ("arrived", thousands(record.throughput_lines_per_second.round() as u64), "lines/s"),
         ("agent's CPU", format!("{:.2}", record.agent.cpu_us_per_line), "us/line"),
         ("agent's peak memory", mib(record.agent.peak_rss_bytes), "MiB"),
@@ -147,7 +147,7 @@ fn plots(record: &Record) -> Vec<String> {
     vec![
         curve.figure(),
         over_time(
-            "Latency of the lines due in each second",
+            "Latency over time",
             Scale::Log,
             "ms",
             vec![
@@ -166,12 +166,12 @@ fn plots(record: &Record) -> Vec<String> {
             ],
         ),
         over_time(
-            "Lag: due and not yet consumed",
+            "Lag",
             Scale::Linear,
             "lines",
             vec![
-                of("all", |second| Some(second.lag_lines as f64)),
-                of("of it in the broker", |second| second.broker_lag_lines.map(|lines| lines as f64)),
+                of("due, not consumed", |second| Some(second.lag_lines as f64)),
+                of("in the broker", |second| second.broker_lag_lines.map(|lines| lines as f64)),
             ],
         ),
         over_time(
@@ -184,7 +184,7 @@ fn plots(record: &Record) -> Vec<String> {
             ],
         ),
         over_time(
-            "Resident memory of the agent",
+            "Memory",
             Scale::Linear,
             "MiB",
             vec![of("agent", |second| Some(second.agent.rss_bytes as f64 / f64::from(1 << 20)))],
@@ -195,7 +195,7 @@ fn plots(record: &Record) -> Vec<String> {
 fn stages(page: &mut String, record: &Record) {
     let rows = stage_rows(record);
     html_table(page, "Where the time went", ["stage", "mean ms", "p50 ms", "p99 ms", "max ms"], &rows);
-    let _ = write!(page, "<p class=\"note\">{} {STAGES_NOTE}</p>\n", instrument_sentence(record));
+    let _ = writeln!(page, "<p class=\"note\">{} {STAGES_NOTE}</p>", instrument_sentence(record));
 }
 
 const STAGES_NOTE: &str = "The broker keeps whole milliseconds, so the parts are that coarse. What an agent does \
@@ -253,10 +253,10 @@ fn processes(page: &mut String, record: &Record) {
         ["within the window", "CPU s", "waits", "preemptions", "disk bytes read", "disk bytes written"];
     html_table(page, "What it cost", header, &rows);
     let received: u64 = record.timeline.iter().map(|second| second.network_received_bytes).sum();
-    let _ = write!(
+    let _ = writeln!(
         page,
         "<p class=\"note\">{} bytes went over the machine's network interfaces, loopback included: those of the agent \
-         to the broker, those of the broker to the consumer, and anyone else's.</p>\n",
+         to the broker, those of the broker to the consumer, and anyone else's.</p>",
         thousands(received)
     );
 }

@@ -15,6 +15,9 @@ const RIGHT: f64 = 14.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 28.0;
 
+/// Of a digit, about.
+const LETTER_WIDTH: f64 = 8.0;
+
 /// Lines of more points have no labels to hover over.
 const HOVER_POINTS_MAX: usize = 150;
 
@@ -83,13 +86,22 @@ impl Plot {
                 at + 4.5
             );
         }
-        for (at, label) in x.ticks() {
+        let (ticks, mut free_from) = (x.ticks(), 0.0);
+        let last = ticks.len().saturating_sub(1);
+        for (index, (at, mut label)) in ticks.into_iter().enumerate() {
+            if index == last && !self.x_unit.is_empty() {
+                let _ = write!(label, " {}", self.x_unit);
+            }
             let (top, bottom) = (HEIGHT - BOTTOM, HEIGHT - BOTTOM + 5.0);
-            let _ = write!(
-                svg,
-                "<path class=\"tick\" d=\"M{at:.1} {top:.1}V{bottom:.1}\"/><text x=\"{at:.1}\" y=\"{:.1}\" class=\"x\">{label}</text>",
-                HEIGHT - 8.0
-            );
+            let _ = write!(svg, "<path class=\"tick\" d=\"M{at:.1} {top:.1}V{bottom:.1}\"/>");
+            // A label that has no room beside the one before it is left away.
+            let half = label.len() as f64 * LETTER_WIDTH / 2.0;
+            let middle = at.min(WIDTH - half);
+            if middle - half >= free_from {
+                free_from = middle + half + LETTER_WIDTH;
+                let y = HEIGHT - 8.0;
+                let _ = write!(svg, "<text x=\"{middle:.1}\" y=\"{y:.1}\" class=\"x\">{label}</text>");
+            }
         }
         for (index, series) in series.iter().rev() {
             self.line(&mut svg, *index, series, &x, &y);
@@ -147,13 +159,13 @@ impl Axis {
         }
         let (low, high) = match scale {
             Scale::Linear if rounded => {
-                let step = round_up(max.max(1e-9) / 4.0);
+                let step = round_up(max.max(1e-9) / 6.0);
                 (0.0, (max.max(1e-9) / step).ceil() * step)
             }
             Scale::Linear => (0.0, max.max(1e-9)),
             Scale::Log => {
                 // What is 0 cannot be drawn; a thousandth is below everything that is measured here.
-                let low = min.max(1e-3).log10().floor();
+                let low = (1.0 / round_up(1.0 / min.max(1e-3))).log10();
                 (low, round_up(max.max(1e-3)).log10().max(low + 1.0))
             }
             Scale::Percentile(count) => (0.0, (count.max(10) as f64).log10()),
@@ -178,18 +190,19 @@ impl Axis {
     fn ticks(&self) -> Vec<(f64, String)> {
         let values: Vec<f64> = match self.scale {
             Scale::Linear => {
-                let step = round_up(self.high / 4.0);
+                let step = round_up(self.high / 6.0);
                 (0..=6)
                     .map(|index| f64::from(index) * step)
                     .filter(|value| *value <= self.high * 1.0001)
                     .collect()
             }
             Scale::Log => {
-                let decades = self.low as i32..=self.high.floor() as i32;
+                let decades = self.low.floor() as i32..=self.high.floor() as i32;
                 // Few decades have room for steps between them.
                 let steps: &[f64] = if self.high - self.low <= 2.5 { &[1.0, 2.0, 5.0] } else { &[1.0] };
                 let all = decades.flat_map(|decade| steps.iter().map(move |step| step * 10_f64.powi(decade)));
-                all.filter(|value| value.log10() <= self.high + 1e-9).collect()
+                let shown = self.low - 1e-9..=self.high + 1e-9;
+                all.filter(|value| shown.contains(&value.log10())).collect()
             }
             Scale::Percentile(_) => {
                 let nines = (1..=self.high.floor() as i32).map(|nines| 1.0 - 10_f64.powi(-nines));
@@ -244,10 +257,10 @@ mod tests {
             let axis = Axis::over(scale, [0.7, max].into_iter(), 0.0, 100.0, true);
             axis.ticks().into_iter().map(|(_, label)| label).collect()
         };
-        assert_eq!(labels(Scale::Linear, 103_000.0), ["0", "50k", "100k", "150k"]);
+        assert_eq!(labels(Scale::Linear, 103_000.0), ["0", "20k", "40k", "60k", "80k", "100k", "120k"]);
         assert_eq!(labels(Scale::Linear, 0.7), ["0", "0.2", "0.4", "0.6", "0.8"]);
-        assert_eq!(labels(Scale::Log, 30.0), ["0.1", "0.2", "0.5", "1", "2", "5", "10", "20", "50"]);
-        assert_eq!(labels(Scale::Log, 900.0), ["0.1", "1", "10", "100", "1k"]);
+        assert_eq!(labels(Scale::Log, 30.0), ["0.5", "1", "2", "5", "10", "20", "50"]);
+        assert_eq!(labels(Scale::Log, 900.0), ["1", "10", "100", "1k"]);
         assert_eq!(labels(Scale::Percentile(20_000), 1.0), ["0%", "50%", "90%", "99%", "99.9%", "99.99%"]);
     }
 

@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::thousands;
+
 /// What makes a measurement doubtful.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Warning {
@@ -51,7 +53,8 @@ impl fmt::Display for Warning {
             }
             Warning::GeneratorLate { during, late_ms, lines } => write!(
                 f,
-                "{during}: the generator wrote {lines} lines late, by up to {late_ms:.1} ms, which counts as latency"
+                "{during}: the generator wrote {} lines late, by up to {late_ms:.1} ms, which counts as latency",
+                thousands(*lines)
             ),
             Warning::InstrumentSlow { p50_ms } => write!(
                 f,
@@ -59,12 +62,14 @@ impl fmt::Display for Warning {
                  every latency here holds that much of it"
             ),
             Warning::FewSamples { during, count, quantile } => {
-                write!(f, "{during}: {count} lines are too few for {quantile}; measure longer")
+                write!(f, "{during}: {} lines are too few for {quantile}; measure longer", thousands(*count))
             }
             Warning::BacklogGrowing { during, lines, per_second } => write!(
                 f,
-                "{during}: the backlog grew by {lines} lines while {per_second:.0} lines/s arrived; this load is more \
-                 than can be sustained, and the latencies depend on how long was measured"
+                "{during}: the backlog grew by {} lines while {} lines/s arrived; this load is more than can be \
+                 sustained, and the latencies depend on how long was measured",
+                thousands(*lines),
+                thousands(*per_second as u64)
             ),
             Warning::ClockStepped { during, by_ms } => write!(
                 f,
@@ -77,8 +82,9 @@ impl fmt::Display for Warning {
             ),
             Warning::ConsumerSlow { during, behind_lines } => write!(
                 f,
-                "{during}: the harness's consumer was the bottleneck: {behind_lines} lines waited for it in the \
-                 broker; the latencies are not the agent's"
+                "{during}: the harness's consumer was the bottleneck: {} lines waited for it in the broker; the \
+                 latencies are not the agent's",
+                thousands(*behind_lines)
             ),
             Warning::IntervalWide { of, low, high } => {
                 write!(f, "the interval of {of} is wide, {low:.3} to {high:.3}; run more pairs")
@@ -124,4 +130,36 @@ pub(crate) struct Note {
     pub(crate) kind: String,
     /// For people.
     pub(crate) text: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    #[test]
+    fn a_warning_names_its_kind_and_says_what_to_do() {
+        let during = || "20,000 lines/s".to_owned();
+        let warnings = [
+            Warning::DebugBuild,
+            Warning::GeneratorLate { during: during(), late_ms: 12.34, lines: 1320 },
+            Warning::FewSamples { during: during(), count: 900, quantile: "p99" },
+            Warning::BacklogGrowing { during: during(), lines: 123_456, per_second: 18_000.4 },
+            Warning::ClockStepped { during: during(), by_ms: -1500.0 },
+            Warning::AgentRestarted { during: during() },
+            Warning::ConsumerSlow { during: during(), behind_lines: 900_000 },
+        ];
+        let stored: Vec<String> =
+            warnings.iter().map(|warning| serde_json::to_string(warning).unwrap() + "\n").collect();
+        expect![[r#"
+            {"kind":"debug_build","text":"this is a debug build: build with --release before believing a number"}
+            {"kind":"generator_late","text":"20,000 lines/s: the generator wrote 1,320 lines late, by up to 12.3 ms, which counts as latency"}
+            {"kind":"few_samples","text":"20,000 lines/s: 900 lines are too few for p99; measure longer"}
+            {"kind":"backlog_growing","text":"20,000 lines/s: the backlog grew by 123,456 lines while 18,000 lines/s arrived; this load is more than can be sustained, and the latencies depend on how long was measured"}
+            {"kind":"clock_stepped","text":"20,000 lines/s: the machine's clock was set by -1500.0 ms, which moves latencies; stop whatever sets it and measure again"}
+            {"kind":"agent_restarted","text":"20,000 lines/s: a process of the agent ended and another one took its place; its log says why"}
+            {"kind":"consumer_slow","text":"20,000 lines/s: the harness's consumer was the bottleneck: 900,000 lines waited for it in the broker; the latencies are not the agent's"}
+        "#]].assert_eq(&stored.concat());
+    }
 }
