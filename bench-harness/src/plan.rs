@@ -59,7 +59,7 @@ pub struct Assumptions {
     pub broker_disk_bytes: f64,
     /// Compressed bytes that one partition should take in each second.
     pub partition_bytes_per_second: f64,
-    /// What a follower's copy costs its broker, beside the leader's 1.
+    /// What a line of a follower's copy costs its broker, beside 1 for a line of the leader's.
     pub follower_cost: f64,
     /// Brokers that may be away at the peak.
     pub brokers_spare: f64,
@@ -236,24 +236,27 @@ impl Brokers {
         let Assumptions {
             utilisation, broker_cores, broker_network_bytes_per_second, broker_disk_bytes, ..
         } = *assumptions;
-        let host_cost = curve.broker_cost().map_or(0.0, |cost| cost.at(peak / demand.hosts));
-        let copies = 1.0 + (demand.replication - 1.0) * assumptions.follower_cost;
-        // At work for one host, without what it uses anyway; that it uses once, on each broker.
-        let at_work = (host_cost - curve.broker_idle_cores).max(0.0) * demand.hosts * copies;
+        let idle = curve.broker_idle_cores;
+        let at_work = curve.broker_cost().map_or(0.0, |cost| {
+            // A leader pays for each host's requests, less what it uses anyway; a follower fetches many at once
+            // and pays for lines.
+            let leader = (cost.at(peak / demand.hosts) - idle).max(0.0) * demand.hosts;
+            let follower = cost.us_per_line * 1e-6 * peak * assumptions.follower_cost;
+            leader + (demand.replication - 1.0) * follower
+        });
         let wire = peak * stored_bytes;
         let in_bytes_per_second = wire * demand.replication;
         let out_bytes_per_second = wire * (demand.replication - 1.0 + demand.consumer_groups);
         let kept_lines = demand.lines_per_day * demand.retention.as_secs_f64() / DAY_S;
         let disk_bytes = kept_lines * stored_bytes * demand.replication;
         let needed = |amount: f64, each: f64| (amount / (each * utilisation)).ceil().max(1.0);
-        let idle = curve.broker_idle_cores;
         let by_cpu = needed(at_work, (broker_cores - idle / utilisation).max(broker_cores * 0.01));
         let by_network =
             needed(in_bytes_per_second.max(out_bytes_per_second), broker_network_bytes_per_second);
         let by_disk = needed(disk_bytes, broker_disk_bytes);
         let working = by_cpu.max(by_network).max(by_disk).max(demand.replication);
         let count = working + assumptions.brokers_spare;
-        let cores = if host_cost > 0.0 { at_work + count * idle } else { 0.0 };
+        let cores = if at_work > 0.0 { at_work + count * idle } else { 0.0 };
         let consumer_lines_per_second = curve.consumer_cost().rate_within(utilisation);
         let consumers = (peak / consumer_lines_per_second).ceil().max(1.0);
         let by_bytes = (wire / assumptions.partition_bytes_per_second).ceil();
@@ -287,7 +290,7 @@ impl Brokers {
         sheet.add("disk of all brokers", self.disk_bytes / 1e12, "TB", stored, from);
         if self.cores > 0.0 {
             let from = format!(
-                "the measured cost x {} hosts x {} copies, and each broker when idle",
+                "the measured cost x {} hosts, the lines of {} copies, and each broker when idle",
                 demand.hosts, demand.replication
             );
             sheet.add("cores of all brokers at the peak", self.cores, "cores", Assumed, from);
@@ -431,7 +434,10 @@ mod tests {
         close("network of a host at the peak", 9.6);
         close("into Kafka at the peak", 96.0);
         close("disk of all brokers", 8.64e9 * 7.0 * 60.0 * 3.0 / 1e12);
-        close("cores of all brokers at the peak", (0.008 + 0.2e-6 * 20_000.0) * 10.0 * 3.0 + 7.0 * 0.002);
+        close(
+            "cores of all brokers at the peak",
+            (0.008 + 0.2e-6 * 20_000.0) * 10.0 + 2.0 * 0.2e-6 * 200_000.0 + 7.0 * 0.002,
+        );
         close("brokers for the cores", 1.0);
         close("brokers for the network", 1.0);
         close("brokers for the disk", 6.0);
