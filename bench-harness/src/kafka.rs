@@ -238,4 +238,16 @@ mod tests {
         }));
         assert_eq!(answer, 2);
     }
+
+    #[test]
+    #[ignore = "needs a broker: run scripts/test"]
+    fn a_topic_that_exists_is_refused() {
+        let brokers = std::env::var("LOGDRIVE_KAFKA").expect("LOGDRIVE_KAFKA is host:port of a broker");
+        let cluster = Cluster::connect(&brokers).unwrap();
+        let topic = format!("twice-{}", std::process::id());
+        cluster.create_topic(&topic, 1).unwrap();
+        let error = cluster.create_topic(&topic, 1).unwrap_err().to_string();
+        cluster.delete_topic(&topic).unwrap();
+        assert!(error.contains(&topic) && error.contains("exists already"), "{error}");
+    }
 }
