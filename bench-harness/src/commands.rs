@@ -5,6 +5,7 @@
 
 pub(crate) mod bounce;
 pub(crate) mod ceiling;
+pub(crate) mod compare;
 pub(crate) mod consumer;
 pub(crate) mod idle;
 pub(crate) mod kill;
@@ -12,3 +13,4 @@ pub(crate) mod latency;
 pub(crate) mod many;
 pub(crate) mod memory;
 pub(crate) mod run;
+pub(crate) mod sweep;

@@ -202,7 +202,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use logdrive_bench::consume::unix_now_ns;
-    use logdrive_bench::verify::Verdict;
+    use logdrive_bench::verify::{Framing, Verdict};
     use logdrive_load::format::Format;
     use logdrive_load::journal::Journal;
     use logdrive_load::run::{End, Options, SystemClock, Text, Writes};
@@ -233,7 +233,7 @@ mod tests {
         };
         let now_ns = unix_now_ns();
         let recorder = Recorder::new(now_ns..now_ns + WINDOW.as_nanos() as u64);
-        let mut receiver = Receiver::start(&brokers, "faults", recorder).unwrap();
+        let mut receiver = Receiver::start(&brokers, "faults", Framing::Line, recorder).unwrap();
         let written = AtomicBool::new(false);
         let journal = std::thread::scope(|scope| {
             let agent = scope.spawn(|| ship(&args, || written.load(Ordering::Relaxed)));

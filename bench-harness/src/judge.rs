@@ -19,11 +19,12 @@ const STALLED_AFTER: Duration = Duration::from_secs(60);
 pub(crate) fn judge_topic(
     brokers: &str,
     topic: &str,
+    framing: Framing,
     journal: &Journal,
     mut on_repeat: impl FnMut(u64),
 ) -> Result<Verdict> {
     let mut consumer = Consumer::open(brokers, topic)?;
-    let mut ledger = Ledger::new(Framing::Line);
+    let mut ledger = Ledger::new(framing);
     let mut last = Instant::now();
     loop {
         interrupt::check()?;

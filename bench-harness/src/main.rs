@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use logdrive_bench::verify;
+use logdrive_bench::{plan, verify};
 
 mod agent;
 mod broker;
 mod clock;
 mod commands;
+mod drain;
 mod faulty;
 mod interrupt;
 mod judge;
@@ -17,6 +18,7 @@ mod load;
 mod minimal;
 mod process;
 mod procfs;
+mod profile;
 mod receiver;
 mod report;
 mod sampler;
@@ -58,6 +60,12 @@ enum Command {
     Kill(commands::kill::KillArgs),
     /// The broker killed and restarted under load
     Bounce(commands::bounce::BounceArgs),
+    /// Every agent that is installed under the same load, interleaved: latency, cost, memory, completeness
+    CompareAgents(commands::compare::CompareArgs),
+    /// The highest rate that keeps a latency objective, and the curve up to it
+    Sweep(commands::sweep::SweepArgs),
+    /// Hosts, brokers and disks for a load, computed from measured rates
+    Plan(plan::command::Args),
     /// What `ceiling` compares with
     #[command(hide = true)]
     MinimalProducer(minimal::MinimalArgs),
@@ -76,6 +84,9 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<ExitCode> {
     match Args::parse().command {
         Command::Verify(args) => verify::command::run(&args),
+        Command::Plan(args) => plan::command::run(&args),
+        Command::CompareAgents(args) => commands::compare::run(&args),
+        Command::Sweep(args) => commands::sweep::run(&args),
         Command::Ceiling(args) => commands::ceiling::run(&args),
         Command::Run(args) => commands::run::run(&args),
         Command::Page(args) => commands::run::page(&args),

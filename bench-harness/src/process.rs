@@ -5,6 +5,9 @@
 //! a child that is dropped while it runs is killed: no error path can leave one behind. Its CPU time comes
 //! from `wait4`, hence covers its whole life, start and stop included.
 //!
+//! A child may be fed: another child writes what it reads (`tail -F file | kcat`). The two count as one, in CPU
+//! time and memory, and they end as a pipe ends: first the feeder, then, having read the rest, the other.
+//!
 //! Peak memory needs care: `ru_maxrss` is inherited over fork and exec, so a small child of a large harness
 //! reports the harness. It is taken only where it exceeds what the harness itself ever had; otherwise the
 //! last sample of `VmHWM` counts, which starts at zero with the program.
@@ -43,6 +46,15 @@ impl Usage {
     pub(crate) fn cpu_s(&self) -> f64 {
         self.user_s + self.system_s
     }
+
+    /// Two processes as one. Their peaks need not have come at the same time, so the sum is an upper bound.
+    fn add(&mut self, other: &Usage) {
+        self.user_s += other.user_s;
+        self.system_s += other.system_s;
+        self.rss_bytes_max += other.rss_bytes_max;
+        self.voluntary_switches += other.voluntary_switches;
+        self.involuntary_switches += other.involuntary_switches;
+    }
 }
 
 /// How a child ended.
@@ -63,24 +75,45 @@ pub(crate) struct Child {
     rss_bytes_max: u64,
     /// Set once the process has been waited for; then `pid` means nothing any more.
     exit: Option<Exit>,
+    /// Whose output is its input.
+    feeder: Option<Box<Child>>,
 }
 
 impl Child {
     /// Starts `command`; its output goes to the file `log`. `name` is how messages call it.
     pub(crate) fn spawn(name: &str, command: &mut Command, log: &Path) -> Result<Child> {
-        let output = File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
-        let errors = output.try_clone().with_context(|| format!("cannot share {}", log.display()))?;
+        let (output, errors) = open_log(log)?;
+        let command = command.stdin(Stdio::null()).stdout(output).stderr(errors).process_group(0);
+        Child::launch(name, command, log)
+    }
+
+    /// Starts `feeder` and, with its output as input, `command`; whatever else they print goes to `log`. They are one
+    /// process group, led by `command`.
+    pub(crate) fn spawn_fed(
+        name: &str,
+        mut feeder: Command,
+        mut command: Command,
+        log: &Path,
+    ) -> Result<Child> {
+        let (output, errors) = open_log(log)?;
+        let (read_end, write_end) = std::io::pipe().context("cannot create a pipe")?;
+        feeder.stdin(Stdio::null()).stdout(write_end).stderr(errors.try_clone()?);
+        let mut child =
+            Child::launch(name, command.stdin(read_end).stdout(output).stderr(errors).process_group(0), log)?;
+        feeder.process_group(child.pid);
+        child.feeder = Some(Box::new(Child::launch(&format!("the feeder of {name}"), &mut feeder, log)?));
+        Ok(child)
+    }
+
+    fn launch(name: &str, command: &mut Command, log: &Path) -> Result<Child> {
         let started = Instant::now();
         let child = command
-            .stdin(Stdio::null())
-            .stdout(output)
-            .stderr(errors)
-            .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {name}: {}", command.get_program().to_string_lossy()))?;
         // The standard library's handle neither kills nor waits when dropped, so this one owns the process.
         let pid = i32::try_from(child.id()).expect("process ids of Linux fit into 31 bits");
-        Ok(Child { name: name.to_owned(), pid, started, log: log.to_owned(), rss_bytes_max: 0, exit: None })
+        let (name, log) = (name.to_owned(), log.to_owned());
+        Ok(Child { name, pid, started, log, rss_bytes_max: 0, exit: None, feeder: None })
     }
 
     pub(crate) fn pid(&self) -> i32 {
@@ -93,7 +126,10 @@ impl Child {
 
     /// CPU time so far of the running process.
     pub(crate) fn cpu_time(&self) -> Result<Duration> {
-        procfs::cpu_time(self.pid).with_context(|| format!("cannot read the CPU time of {}", self.name))
+        let own = procfs::cpu_time(self.pid)
+            .with_context(|| format!("cannot read the CPU time of {}", self.name))?;
+        let fed = self.feeder.as_ref().map_or(Ok(Duration::ZERO), |feeder| feeder.cpu_time())?;
+        Ok(own + fed)
     }
 
     /// Samples the memory of the running process; `None` when it has just ended.
@@ -101,8 +137,12 @@ impl Child {
         if self.exit.is_some() {
             return None;
         }
-        let memory = procfs::memory(self.pid).ok()?;
+        let mut memory = procfs::memory(self.pid).ok()?;
         self.rss_bytes_max = self.rss_bytes_max.max(memory.rss_bytes_max);
+        if let Some(fed) = self.feeder.as_mut().and_then(|feeder| feeder.sample_memory()) {
+            memory.rss_bytes += fed.rss_bytes;
+            memory.rss_bytes_max += fed.rss_bytes_max;
+        }
         Some(memory)
     }
 
@@ -110,7 +150,10 @@ impl Child {
     pub(crate) fn poll(&mut self) -> Result<Option<Exit>> {
         if self.exit.is_none() {
             self.sample_memory();
-            self.exit = self.wait(libc::WNOHANG)?;
+            if let Some(exit) = self.wait(libc::WNOHANG)? {
+                self.exit = Some(exit);
+                self.exit = Some(self.with_feeder(exit)?);
+            }
         }
         Ok(self.exit)
     }
@@ -150,12 +193,24 @@ impl Child {
         }
     }
 
+    /// Its end, with the feeder's: nobody reads what that writes any more.
+    fn with_feeder(&mut self, mut exit: Exit) -> Result<Exit> {
+        if let Some(mut feeder) = self.feeder.take() {
+            exit.usage.add(&feeder.end()?.usage);
+        }
+        Ok(exit)
+    }
+
     /// Asks it to end with SIGTERM. If `patience` is not enough it is killed, which is an error.
     pub(crate) fn terminate(&mut self, patience: Duration) -> Result<Exit> {
         if let Some(exit) = self.poll()? {
             return Ok(exit);
         }
-        self.signal(libc::SIGTERM)?;
+        match &mut self.feeder {
+            // It reads what is left in the pipe and ends at its end.
+            Some(feeder) => feeder.signal_one(libc::SIGTERM)?,
+            None => self.signal(libc::SIGTERM)?,
+        }
         let deadline = Instant::now() + patience;
         while Instant::now() < deadline {
             if let Some(exit) = self.poll()? {
@@ -173,17 +228,41 @@ impl Child {
             return Ok(exit);
         }
         self.signal(libc::SIGKILL)?;
+        self.reap()
+    }
+
+    /// Ends a feeder, which leads no group.
+    fn end(&mut self) -> Result<Exit> {
+        if let Some(exit) = self.poll()? {
+            return Ok(exit);
+        }
+        self.signal_one(libc::SIGKILL)?;
+        self.reap()
+    }
+
+    fn reap(&mut self) -> Result<Exit> {
         let exit = self.wait(0)?.with_context(|| format!("{} could not be waited for", self.name))?;
+        self.exit = Some(exit);
+        let exit = self.with_feeder(exit)?;
         self.exit = Some(exit);
         Ok(exit)
     }
 
-    /// Sends `signal` to the process and to whatever it started in its group.
+    /// Sends `signal` to the process and to whatever is in its group.
     pub(crate) fn signal(&self, signal: i32) -> Result<()> {
+        self.send(-self.pid, signal)
+    }
+
+    /// Sends `signal` to the process alone, which need not lead a group.
+    fn signal_one(&self, signal: i32) -> Result<()> {
+        self.send(self.pid, signal)
+    }
+
+    fn send(&self, target: i32, signal: i32) -> Result<()> {
         assert!(self.exit.is_none(), "a process id must not be used after the process was waited for");
-        // SAFETY: kill touches no memory of ours. The group is the child's own, because it was started
-        // as its leader and has not been waited for, so the number cannot belong to anyone else.
-        if unsafe { libc::kill(-self.pid, signal) } != 0 {
+        // SAFETY: kill touches no memory of ours. The target is the child or the group that it leads, and it has
+        // not been waited for, so the number cannot belong to anyone else.
+        if unsafe { libc::kill(target, signal) } != 0 {
             let error = std::io::Error::last_os_error();
             bail!("cannot signal {} (process {}): {error}", self.name, self.pid);
         }
@@ -242,6 +321,25 @@ impl Drop for Child {
     }
 }
 
+fn open_log(log: &Path) -> Result<(File, File)> {
+    let output = File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
+    let errors = output.try_clone().with_context(|| format!("cannot share {}", log.display()))?;
+    Ok((output, errors))
+}
+
+/// The first of `names` that a folder of PATH has as a program.
+pub(crate) fn in_path(names: &[&str]) -> Option<PathBuf> {
+    use std::os::unix::fs::PermissionsExt;
+    let path = std::env::var_os("PATH")?;
+    let runs = |file: &PathBuf| {
+        file.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    // Daemons are installed where an ordinary user's PATH does not look.
+    let folders: Vec<PathBuf> =
+        std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).collect();
+    names.iter().find_map(|name| folders.iter().map(|folder| folder.join(name)).find(runs))
+}
+
 /// The program `name`: the one given, else the one beside this binary.
 pub(crate) fn program(given: Option<&Path>, name: &str) -> Result<PathBuf> {
     let path = match given {
@@ -260,13 +358,8 @@ pub(crate) fn program(given: Option<&Path>, name: &str) -> Result<PathBuf> {
 
 /// An error unless `program`, a path or a name, can be found as a shell would find it.
 pub(crate) fn expect_installed(program: &str) -> Result<()> {
-    let found = match program.contains('/') {
-        true => Path::new(program).is_file(),
-        false => {
-            let path = std::env::var_os("PATH").unwrap_or_default();
-            std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
-        }
-    };
+    let found =
+        if program.contains('/') { Path::new(program).is_file() } else { in_path(&[program]).is_some() };
     if !found {
         bail!("there is no program `{program}`; install it, or name it with its path");
     }
@@ -310,6 +403,31 @@ mod tests {
         let code = unsafe { libc::kill(-pid, 0) };
         let gone_or_dying = code == -1 || procfs::memory(pid).is_err();
         assert!(gone_or_dying, "the group {pid} is still there");
+    }
+
+    #[test]
+    fn a_fed_child_ends_when_its_feeder_has_ended_and_has_read_everything() {
+        let folder = tempfile::tempdir().unwrap();
+        let (log, copy) = (folder.path().join("log"), folder.path().join("copy"));
+        let mut feeder = Command::new("sh");
+        feeder.args(["-c", "echo one; echo two; exec sleep 1000"]);
+        let mut reader = Command::new("tee");
+        reader.arg(&copy);
+        let mut child = Child::spawn_fed("the reader", feeder, reader, &log).unwrap();
+        while std::fs::read_to_string(&copy).unwrap_or_default() != "one\ntwo\n" {
+            child.expect_running().unwrap();
+        }
+        assert!(child.cpu_time().unwrap() > Duration::ZERO);
+        assert!(child.sample_memory().unwrap().rss_bytes > 0);
+        let exit = child.terminate(LONG).unwrap();
+        assert!(exit.status.success(), "{exit:?}");
+        assert_eq!(std::fs::read_to_string(&log).unwrap(), "one\ntwo\n");
+    }
+
+    #[test]
+    fn programs_are_looked_for_by_each_of_their_names() {
+        assert!(in_path(&["no-such-program", "sh"]).is_some_and(|path| path.ends_with("sh")));
+        assert_eq!(in_path(&["no-such-program"]), None);
     }
 
     #[test]

@@ -220,13 +220,18 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    pub(crate) fn start(brokers: &str, topic: &str, recorder: Recorder) -> Result<Receiver> {
+    pub(crate) fn start(
+        brokers: &str,
+        topic: &str,
+        framing: Framing,
+        recorder: Recorder,
+    ) -> Result<Receiver> {
         let consumer = Consumer::open(brokers, topic)?;
         let stop = Arc::new(AtomicBool::new(false));
         let records = Arc::new(AtomicU64::new(0));
         let thread = {
             let (stop, records) = (Arc::clone(&stop), Arc::clone(&records));
-            std::thread::spawn(move || receive(consumer, recorder, &stop, &records))
+            std::thread::spawn(move || receive(consumer, Ledger::new(framing), recorder, &stop, &records))
         };
         Ok(Receiver { stop, records, thread: Some(thread) })
     }
@@ -277,11 +282,11 @@ impl Drop for Receiver {
 
 fn receive(
     mut consumer: Consumer,
+    mut ledger: Ledger,
     mut recorder: Recorder,
     stop: &AtomicBool,
     records: &AtomicU64,
 ) -> Result<Received> {
-    let mut ledger = Ledger::new(Framing::Line);
     while !stop.load(Ordering::Relaxed) {
         let taken = consumer.poll(STOP_LOOK, |arrival, appended_ms| {
             ledger.judge(arrival, |stamp| {
@@ -315,7 +320,7 @@ pub(crate) fn floor(cluster: &Cluster, topic: &str) -> Result<Quantiles> {
         .context("cannot create the check's producer")?;
     let start_ns = unix_now_ns();
     let recorder = Recorder::new(start_ns..start_ns + FLOOR_WINDOW_NS);
-    let mut receiver = Receiver::start(cluster.brokers(), topic, recorder)?;
+    let mut receiver = Receiver::start(cluster.brokers(), topic, Framing::Line, recorder)?;
     let mut line = Vec::new();
     for sequence in 0..FLOOR_WARM_UP_LINES + FLOOR_LINES {
         // A line that was due before the window is not counted.

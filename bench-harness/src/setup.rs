@@ -27,6 +27,13 @@ use crate::report::{self, Environment, RUN_FILE, Report, thousands};
 pub(crate) struct SetupArgs {
     #[command(flatten)]
     agent: AgentArgs,
+    #[command(flatten)]
+    site: SiteArgs,
+}
+
+/// The options of a place to measure at, whichever agent it is for.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct SiteArgs {
     /// Measure against a running cluster instead of starting a broker
     #[arg(long, value_name = "HOST:PORT")]
     brokers: Option<String>,
@@ -60,10 +67,14 @@ pub(crate) struct Setup {
 
 impl Setup {
     pub(crate) fn prepare(args: &SetupArgs, command: &'static str) -> Result<Setup> {
+        Setup::of(Agent::choose(&args.agent)?, &args.site, command)
+    }
+
+    /// A setup for an agent that is already chosen.
+    pub(crate) fn of(agent: Agent, args: &SiteArgs, command: &'static str) -> Result<Setup> {
         // Only now: a command that starts nothing may be ended by a signal as usual.
         interrupt::listen()?;
         // What can be wrong with the command line shows before a broker is started.
-        let agent = Agent::choose(&args.agent)?;
         let generator = Generator::find(args.load.as_deref())?;
         let out = match &args.out {
             Some(out) => out.clone(),
@@ -112,7 +123,7 @@ impl Setup {
     /// Reads the whole topic, which nobody writes any more, and judges it by what the generator wrote.
     pub(crate) fn judge(&self, topic: &str, journal: &Journal) -> Result<Verdict> {
         progress(format!("reading {} lines back", thousands(journal.header.lines)));
-        judge_topic(self.cluster.brokers(), topic, journal, |_| {})
+        judge_topic(self.cluster.brokers(), topic, self.agent.framing(), journal, |_| {})
     }
 
     pub(crate) fn report(&self) -> Report {

@@ -97,9 +97,16 @@ pub(crate) struct Measured {
 }
 
 impl Trial<'_> {
-    /// Runs the trial to its end. What speaks against its numbers becomes a warning of `report`, and a line
-    /// that is missing or wrong a failure; an error means that there is no measurement.
+    /// As [`Trial::measure`], and a line that is missing or wrong fails the run.
     pub(crate) fn run(&self, setup: &Setup, report: &mut Report) -> Result<Measured> {
+        let measured = self.measure(setup, report)?;
+        report.judge(&self.name, &measured.verdict, 0);
+        Ok(measured)
+    }
+
+    /// Runs the trial to its end. What speaks against its numbers becomes a warning of `report`; an error means
+    /// that there is no measurement.
+    pub(crate) fn measure(&self, setup: &Setup, report: &mut Report) -> Result<Measured> {
         let slug = slug(&self.name);
         let topic = setup.topic(&slug);
         setup.cluster.create_topic(&topic, self.partitions)?;
@@ -125,7 +132,7 @@ impl Trial<'_> {
         let window_start = Instant::now() + until_window;
         let window_start_ns = unix_now_ns() + until_window.as_nanos() as u64;
         let recorder = Recorder::new(window_start_ns..window_start_ns + self.duration.as_nanos() as u64);
-        let mut receiver = Receiver::start(setup.cluster.brokers(), topic, recorder)?;
+        let mut receiver = Receiver::start(setup.cluster.brokers(), topic, self.agent.framing(), recorder)?;
         let log = setup.log(format!("generator-{slug}"));
         let options: Vec<&str> = self.load.options.iter().map(String::as_str).collect();
         let writer = setup.generator.start(&self.writing(&folder, &options), &log)?;
@@ -153,7 +160,6 @@ impl Trial<'_> {
         receiver.await_count(setup.cluster.watermarks(topic, self.partitions)?, DRAIN_PATIENCE)?;
         let Received { recorder, ledger } = receiver.finish()?;
         let verdict = ledger.verdict(&journal);
-        report.judge(&self.name, &verdict, 0);
         let _ = std::fs::remove_dir_all(&folder);
 
         let exported = page_before.zip(page_after);

@@ -43,6 +43,8 @@ pub enum Framing {
     Line,
     /// Several lines joined by newlines; one may stand at the end.
     Chunk,
+    /// One line as a JSON string.
+    Quoted,
 }
 
 /// How much of a line that is not ours is shown.
@@ -128,6 +130,11 @@ impl Ledger {
     pub fn judge(&mut self, arrival: &Arrival<'_>, mut first_sight: impl FnMut(&Stamp)) {
         match self.framing {
             Framing::Line => self.judge_line(arrival, arrival.payload, &mut first_sight),
+            // What is no JSON string is judged as it stands, and then is foreign or torn.
+            Framing::Quoted => match serde_json::from_slice::<String>(arrival.payload) {
+                Ok(line) => self.judge_line(arrival, line.as_bytes(), &mut first_sight),
+                Err(_) => self.judge_line(arrival, arrival.payload, &mut first_sight),
+            },
             Framing::Chunk => {
                 let lines = arrival.payload.strip_suffix(b"\n").unwrap_or(arrival.payload);
                 let mut start = 0;

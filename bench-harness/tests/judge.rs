@@ -220,6 +220,21 @@ fn latency_is_told_once_for_each_line_that_is_whole() {
 }
 
 #[test]
+fn a_quoted_line_is_judged_without_its_quotes_and_a_bare_one_as_it_stands() {
+    let mut ledger = Ledger::new(Framing::Quoted);
+    let bare = line(&stamp(0, 0, 1));
+    let quoted = [line(&stamp(0, 0, 0)), b"say \"hi\"".to_vec()]
+        .map(|line| serde_json::to_vec(std::str::from_utf8(&line).unwrap()).unwrap());
+    let payloads = [&quoted[0], &bare, &quoted[1], &quoted[0][1..].to_vec()];
+    for (offset, payload) in payloads.into_iter().enumerate() {
+        let arrival = Arrival { partition: 0, offset: offset as i64, payload, consumed_at_ns: 0 };
+        ledger.judge(&arrival, |_| {});
+    }
+    let verdict = ledger.verdict(&journal(&[(0, 0, 0, 1)]));
+    assert_eq!((verdict.lines_received, verdict.foreign, verdict.torn), (2, 1, 1), "{verdict}");
+}
+
+#[test]
 fn a_chunk_holds_lines_with_or_without_a_newline_at_the_end() {
     let lines: Vec<Vec<u8>> = (0..3).map(|sequence| line(&stamp(0, 0, sequence))).collect();
     let journal = journal(&[(0, 0, 0, 2)]);

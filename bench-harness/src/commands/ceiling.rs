@@ -5,20 +5,19 @@
 //! CPU per line and of throughput, each the median over the pairs with its bootstrap interval. The absolute
 //! figures of a shared machine mean little beside them.
 //!
-//! "Done" is the same for both: the topic's high watermark has reached the line count. Wall time counts from
-//! the start of the process; beside it stands the time from the first line in Kafka, which leaves start-up
-//! out (connecting, reading the file, finding it). CPU time is the whole process's, start and stop included.
-//! The minimal program reads the file into fresh memory whole, which costs it page faults that an agent with a
+//! What counts as done, and what as cost, is the same for both: see [`crate::drain`]. The minimal program reads the file into fresh memory whole, which costs it page faults that an agent with a
 //! few buffers does not have; so the CPU ratio is also given with that reading taken off the minimal side.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde::Serialize;
 
+use crate::agent::Job;
+use crate::drain::{Drain, Ending};
 use crate::load::Backlog;
 use crate::minimal;
 use crate::process::{Child, Usage};
@@ -28,9 +27,6 @@ use crate::stats::{Interval, median, median_interval};
 
 /// Nobody drains slower than this without something being wrong.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
-
-/// How long an agent may take to stop once everything is delivered.
-const STOP_PATIENCE: Duration = Duration::from_secs(60);
 
 /// An interval wider than this share of its median cannot tell 1.15 from 1.
 const INTERVAL_WIDTH_MAX: f64 = 0.3;
@@ -182,43 +178,34 @@ impl Bench<'_> {
     /// Sends the whole file into a topic of its own.
     fn drain(&self, pair: u32, side: Side, verify: Option<&mut Report>) -> Result<Run> {
         let part = format!("{pair}-{side:?}").to_lowercase();
-        let topic = self.setup.topic(&part);
-        let state = self.setup.scratch(format!("state-{part}"));
-        self.setup.cluster.create_topic(&topic, 1)?;
-        let mut child = self.start(side, &topic, &state, &part)?;
-        let lines = self.backlog.lines();
-        let mut first_line_at = None;
-        let complete = self.setup.cluster.wait_for_count(&topic, 1, lines, STUCK_AFTER, |held| {
-            if held > 0 {
-                first_line_at.get_or_insert_with(Instant::now);
-            }
-            child.expect_healthy()
-        })?;
-        ensure!(complete, "{side:?} did not deliver the file{}", child.last_words());
-        let done = Instant::now();
-        let wall_s = (done - child.started()).as_secs_f64();
-        let exit = match side {
-            Side::Minimal => child.finish(STOP_PATIENCE)?,
-            Side::Agent => child.terminate(STOP_PATIENCE)?,
+        let drain = Drain {
+            setup: self.setup,
+            backlog: self.backlog,
+            part: part.clone(),
+            stuck_after: STUCK_AFTER,
+            verify: verify.is_some().then(|| self.setup.agent.framing()),
+            ending: if side == Side::Minimal { Ending::ByItself } else { Ending::OnRequest },
         };
-        let lines_in_topic = self.setup.cluster.watermark(&topic, 0)?;
-        if let Some(report) = verify {
-            let verdict = self.setup.judge(&topic, &self.backlog.journal)?;
+        let drained = drain.run(|job, log| self.start(side, job, log))?;
+        ensure!(
+            drained.complete,
+            "{side:?} did not deliver the file; see {}",
+            self.setup.log(&part).display()
+        );
+        if let Some((report, verdict)) = verify.zip(drained.verdict) {
             report.judge(&format!("pair {pair}, {side:?}"), &verdict, 0);
         }
-        self.setup.cluster.delete_topic(&topic)?;
-        let _ = std::fs::remove_dir_all(&state);
-        let from_first = first_line_at.map_or(wall_s, |first| (done - first).as_secs_f64());
+        let lines = self.backlog.lines() as f64;
         Ok(Run {
             pair,
             side,
-            wall_s,
-            wall_from_first_line_s: from_first.max(crate::kafka::WATERMARK_INTERVAL.as_secs_f64()),
-            lines_per_second: lines as f64 / wall_s,
-            cpu_us_per_line: exit.usage.cpu_s() * 1e6 / lines as f64,
-            reading_us_per_line: self.reading_cpu_s(side, &part)? * 1e6 / lines as f64,
-            lines_in_topic,
-            usage: exit.usage,
+            wall_s: drained.wall_s,
+            wall_from_first_line_s: drained.wall_from_first_line_s,
+            lines_per_second: lines / drained.wall_s,
+            cpu_us_per_line: drained.usage.cpu_s() * 1e6 / lines,
+            reading_us_per_line: self.reading_cpu_s(side, &part)? * 1e6 / lines,
+            lines_in_topic: drained.lines_in_topic,
+            usage: drained.usage,
         })
     }
 
@@ -230,15 +217,13 @@ impl Bench<'_> {
         minimal::reading_cpu_s(&output).context("the minimal program does not say what reading the file cost")
     }
 
-    fn start(&self, side: Side, topic: &str, state: &Path, part: &str) -> Result<Child> {
-        let log = self.setup.log(part);
-        let file: &PathBuf = &self.backlog.file;
+    fn start(&self, side: Side, job: &Job<'_>, log: &Path) -> Result<Child> {
         match side {
             Side::Minimal => {
-                let mut command = minimal::command(file, topic, self.setup.cluster.brokers(), self.options)?;
-                Child::spawn("the minimal program", &mut command, &log)
+                let mut command = minimal::command(job.file, job.topic, job.brokers, self.options)?;
+                Child::spawn("the minimal program", &mut command, log)
             }
-            Side::Agent => self.setup.agent.start(&self.setup.job(file, file, topic, state), &log),
+            Side::Agent => self.setup.agent.start(job, log),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use logdrive_bench::verify::Verdict;
+use logdrive_bench::verify::{Framing, Verdict};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::Serialize;
 
@@ -87,7 +87,7 @@ pub(crate) fn run(args: &ConsumerArgs) -> Result<ExitCode> {
 /// Drains the topic from its beginning; the clock runs from the first record to the last.
 fn drain(setup: &Setup, topic: &str, recorder: Recorder, lines: u64) -> Result<(Drain, Received)> {
     let own = std::process::id() as i32;
-    let mut receiver = Receiver::start(setup.cluster.brokers(), topic, recorder)?;
+    let mut receiver = Receiver::start(setup.cluster.brokers(), topic, Framing::Line, recorder)?;
     while receiver.records() == 0 {
         receiver.expect_receiving()?;
         interrupt::pause(LOOK_INTERVAL)?;

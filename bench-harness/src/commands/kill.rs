@@ -131,8 +131,10 @@ pub(crate) fn run(args: &KillArgs) -> Result<ExitCode> {
     setup.cluster.wait_until_quiet(&topic, 1, journal.header.lines, QUIET, PATIENCE)?;
     agent.terminate(PATIENCE)?;
 
-    let verdict =
-        judge_topic(setup.cluster.brokers(), &topic, &journal, |offset| attribute(&mut kills, offset))?;
+    let framing = setup.agent.framing();
+    let verdict = judge_topic(setup.cluster.brokers(), &topic, framing, &journal, |offset| {
+        attribute(&mut kills, offset);
+    })?;
     report.judge("the kills", &verdict, verdict.duplicated);
     judge_bound(&kills, &mut report);
     let figures = Figures {
