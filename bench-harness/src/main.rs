@@ -6,18 +6,12 @@ use clap::{Parser, Subcommand};
 use logdrive_bench::verify;
 
 mod agent;
-mod bounce;
 mod broker;
-mod ceiling;
-mod idle;
+mod commands;
 mod interrupt;
 mod judge;
 mod kafka;
-mod kill;
-mod latency;
 mod load;
-mod many;
-mod memory;
 mod minimal;
 mod process;
 mod procfs;
@@ -26,6 +20,7 @@ mod report;
 mod sampler;
 mod setup;
 mod stats;
+mod trial;
 
 /// Judges log shippers: completeness first, then latency and cost.
 #[derive(Parser)]
@@ -40,19 +35,19 @@ enum Command {
     /// Count what became of the lines that a load generator wrote
     Verify(verify::command::Args),
     /// The agent against a minimal librdkafka program, interleaved: cost, throughput, memory
-    Ceiling(ceiling::CeilingArgs),
+    Ceiling(commands::ceiling::CeilingArgs),
     /// From the intended time of a line to its consumption, at given rates
-    Latency(latency::LatencyArgs),
+    Latency(commands::latency::LatencyArgs),
     /// Peak memory while a backlog is drained and the broker is away in the middle
-    Memory(memory::MemoryArgs),
+    Memory(commands::memory::MemoryArgs),
     /// What a thousand quiet files cost
-    Idle(idle::IdleArgs),
+    Idle(commands::idle::IdleArgs),
     /// Ten thousand files that are all written
-    Many(many::ManyArgs),
+    Many(commands::many::ManyArgs),
     /// SIGKILL at random moments under load and rotation
-    Kill(kill::KillArgs),
+    Kill(commands::kill::KillArgs),
     /// The broker killed and restarted under load
-    Bounce(bounce::BounceArgs),
+    Bounce(commands::bounce::BounceArgs),
     /// What `ceiling` compares with
     #[command(hide = true)]
     MinimalProducer(minimal::MinimalArgs),
@@ -73,13 +68,13 @@ fn run() -> anyhow::Result<ExitCode> {
     interrupt::listen()?;
     match command {
         Command::Verify(args) => verify::command::run(&args),
-        Command::Ceiling(args) => ceiling::run(&args),
-        Command::Latency(args) => latency::run(&args),
-        Command::Memory(args) => memory::run(&args),
-        Command::Idle(args) => idle::run(&args),
-        Command::Many(args) => many::run(&args),
-        Command::Kill(args) => kill::run(&args),
-        Command::Bounce(args) => bounce::run(&args),
+        Command::Ceiling(args) => commands::ceiling::run(&args),
+        Command::Latency(args) => commands::latency::run(&args),
+        Command::Memory(args) => commands::memory::run(&args),
+        Command::Idle(args) => commands::idle::run(&args),
+        Command::Many(args) => commands::many::run(&args),
+        Command::Kill(args) => commands::kill::run(&args),
+        Command::Bounce(args) => commands::bounce::run(&args),
         Command::MinimalProducer(args) => minimal::run(&args).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -35,6 +35,8 @@ const STOP_LOOK: Duration = Duration::from_millis(100);
 pub(crate) struct Recorder {
     window: Range<u64>,
     seconds: Vec<Histogram<u64>>,
+    /// Lines that arrived in each second of the window, whenever they were due.
+    arrived: Vec<u64>,
 }
 
 /// Latency in milliseconds at the usual quantiles.
@@ -53,15 +55,27 @@ impl Recorder {
     pub(crate) fn new(window: Range<u64>) -> Recorder {
         let seconds = window.end.saturating_sub(window.start).div_ceil(SECOND_NS);
         let histogram = || Histogram::new(3).expect("three digits are a legal precision");
-        Recorder { window, seconds: (0..seconds).map(|_| histogram()).collect() }
+        let arrived = vec![0; seconds as usize];
+        Recorder { window, seconds: (0..seconds).map(|_| histogram()).collect(), arrived }
     }
 
-    /// Notes a line; one that was due outside the window is not counted.
+    /// Notes a line; the latency of one that was due outside the window is not counted.
     pub(crate) fn record(&mut self, intended_ns: u64, received_ns: u64) {
-        if self.window.contains(&intended_ns) {
-            let second = ((intended_ns - self.window.start) / SECOND_NS) as usize;
+        if let Some(second) = self.second(intended_ns) {
             self.seconds[second] += received_ns.saturating_sub(intended_ns);
         }
+        if let Some(second) = self.second(received_ns) {
+            self.arrived[second] += 1;
+        }
+    }
+
+    /// Lines that arrived within the window, whenever they were due.
+    pub(crate) fn arrived_lines(&self) -> u64 {
+        self.arrived.iter().sum()
+    }
+
+    fn second(&self, at_ns: u64) -> Option<usize> {
+        self.window.contains(&at_ns).then(|| ((at_ns - self.window.start) / SECOND_NS) as usize)
     }
 
     pub(crate) fn quantiles(&self) -> Quantiles {
@@ -232,6 +246,15 @@ mod tests {
         assert_eq!(quantiles.p50_ms, 0.0);
         assert!((quantiles.p99_ms - 900.0).abs() < 2.0, "{quantiles:?}");
         assert!((quantiles.max_ms - 1000.0).abs() < 1.0, "{quantiles:?}");
+    }
+
+    #[test]
+    fn lines_that_arrive_within_the_window_are_counted_whenever_they_were_due() {
+        let mut recorder = Recorder::new(1000..2000);
+        for (intended_ns, received_ns) in [(900, 999), (900, 1000), (1500, 1999), (1500, 2000)] {
+            recorder.record(intended_ns, received_ns);
+        }
+        assert_eq!((recorder.arrived_lines(), recorder.quantiles().lines), (2, 2));
     }
 
     #[test]
