@@ -34,6 +34,18 @@ pub(crate) struct AgentArgs {
     agent_command: Option<String>,
 }
 
+impl AgentArgs {
+    /// Whether the command line names an agent, as not every command wants.
+    pub(crate) fn names_agent(&self) -> bool {
+        self.agent.is_some() || self.agent_command.is_some()
+    }
+
+    /// The same with the binary that a command found by itself.
+    pub(crate) fn with_agent(&self, program: &Path) -> AgentArgs {
+        AgentArgs { agent: Some(program.to_owned()), ..self.clone() }
+    }
+}
+
 /// An agent that can be started.
 pub(crate) struct Agent {
     words: Vec<String>,
@@ -67,6 +79,11 @@ impl Agent {
         let mut words = split_words(LOGDRIVE)?;
         words.extend(split_words(args.agent_args.as_deref().unwrap_or_default())?);
         Ok(Agent { words, program: Some(program) })
+    }
+
+    /// The same command with another binary of logdrive.
+    pub(crate) fn with_program(&self, program: &Path) -> Agent {
+        Agent { words: self.words.clone(), program: Some(program.to_owned()) }
     }
 
     /// Starts the agent; its output goes to `log`.

@@ -6,7 +6,9 @@
 pub(crate) mod bounce;
 pub(crate) mod ceiling;
 pub(crate) mod idle;
+pub(crate) mod instructions;
 pub(crate) mod kill;
 pub(crate) mod latency;
 pub(crate) mod many;
 pub(crate) mod memory;
+pub(crate) mod regress;

@@ -8,15 +8,19 @@ use logdrive_bench::verify;
 mod agent;
 mod broker;
 mod commands;
+mod counts;
+mod drain;
 mod interrupt;
 mod judge;
 mod kafka;
 mod load;
 mod minimal;
+mod paired;
 mod process;
 mod procfs;
 mod receiver;
 mod report;
+mod revision;
 mod sampler;
 mod setup;
 mod stats;
@@ -48,6 +52,10 @@ enum Command {
     Kill(commands::kill::KillArgs),
     /// The broker killed and restarted under load
     Bounce(commands::bounce::BounceArgs),
+    /// Two binaries or revisions of logdrive in turns: whether the new one is slower, for CI
+    Regress(commands::regress::RegressArgs),
+    /// Instructions per line of the hot path against the committed baseline
+    Instructions(commands::instructions::InstructionsArgs),
     /// What `ceiling` compares with
     #[command(hide = true)]
     MinimalProducer(minimal::MinimalArgs),
@@ -75,6 +83,8 @@ fn run() -> anyhow::Result<ExitCode> {
         Command::Many(args) => commands::many::run(&args),
         Command::Kill(args) => commands::kill::run(&args),
         Command::Bounce(args) => commands::bounce::run(&args),
+        Command::Regress(args) => commands::regress::run(&args),
+        Command::Instructions(args) => commands::instructions::run(&args),
         Command::MinimalProducer(args) => minimal::run(&args).map(|()| ExitCode::SUCCESS),
     }
 }

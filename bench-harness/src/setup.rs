@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use logdrive_bench::verify::Verdict;
 use logdrive_load::journal::Journal;
 
@@ -44,6 +44,25 @@ pub(crate) struct SetupArgs {
     work: PathBuf,
 }
 
+impl SetupArgs {
+    /// An error that says `why` when the command line names an agent.
+    pub(crate) fn expect_no_agent(&self, why: &str) -> Result<()> {
+        ensure!(!self.agent.names_agent(), "{why}; leave out --agent and --agent-command");
+        Ok(())
+    }
+
+    /// The same with the agent that a command found by itself.
+    pub(crate) fn with_agent(&self, program: &Path) -> SetupArgs {
+        SetupArgs { agent: self.agent.with_agent(program), ..self.clone() }
+    }
+
+    /// Where the report of a command goes.
+    pub(crate) fn out_folder(&self, command: &str) -> PathBuf {
+        let usual = || PathBuf::from("results").join(format!("{}-local-{command}", report::date()));
+        self.out.clone().unwrap_or_else(usual)
+    }
+}
+
 /// Everything that a measuring command works with. Dropping it stops the broker and removes the scratch folder.
 pub(crate) struct Setup {
     pub(crate) agent: Agent,
@@ -65,10 +84,7 @@ impl Setup {
         // What can be wrong with the command line shows before a broker is started.
         let agent = Agent::choose(&args.agent)?;
         let generator = Generator::find(args.load.as_deref())?;
-        let out = match &args.out {
-            Some(out) => out.clone(),
-            None => PathBuf::from("results").join(format!("{}-local-{command}", report::date())),
-        };
+        let out = args.out_folder(command);
         let work = std::path::absolute(&args.work)?;
         let inputs = work.join("inputs");
         for folder in [&out.join("logs"), &inputs] {

@@ -25,7 +25,12 @@ mod workload;
 
 unsafe extern "C" {
     /// As in lz4.h of librdkafka's copy.
-    fn LZ4_compress_default(source: *const c_char, target: *mut c_char, source_len: c_int, room: c_int) -> c_int;
+    fn LZ4_compress_default(
+        source: *const c_char,
+        target: *mut c_char,
+        source_len: c_int,
+        room: c_int,
+    ) -> c_int;
 }
 
 /// What librdkafka's frames hold.
@@ -65,7 +70,9 @@ fn produce(criterion: &mut Criterion, line_bytes: usize) {
 
     let cluster = mock("bench", 1);
     let mut circle = Circle::new(Bed::on(&cluster, "bench"), &text, lines, line_bytes);
-    group.bench_function("hand over", |bencher| bencher.iter_custom(|rounds| circle.send(rounds).handing_over));
+    group.bench_function("hand over", |bencher| {
+        bencher.iter_custom(|rounds| circle.send(rounds).handing_over)
+    });
     group.bench_function("there and back", |bencher| bencher.iter_custom(|rounds| circle.send(rounds).all));
 
     let mut target = vec![0; 2 * LZ4_BLOCK_BYTES];
@@ -85,7 +92,8 @@ fn produce(criterion: &mut Criterion, line_bytes: usize) {
 fn lz4(block: &[u8], target: &mut [u8]) -> usize {
     let (len, room) = (block.len() as c_int, target.len() as c_int);
     // SAFETY: both places are valid for the lengths given with them, and do not overlap.
-    let written = unsafe { LZ4_compress_default(block.as_ptr().cast(), target.as_mut_ptr().cast(), len, room) };
+    let written =
+        unsafe { LZ4_compress_default(block.as_ptr().cast(), target.as_mut_ptr().cast(), len, room) };
     assert!(written > 0, "the room is twice the block");
     written as usize
 }
@@ -109,7 +117,8 @@ impl Circle {
         let events = |_| {
             (0..lines).map(|line| Event { start: (line * line_bytes) as u32, len }).collect::<Vec<Event>>()
         };
-        let spare = (0..BATCHES).map(events).map(|events| bed.batch_of(&source, text.clone(), events)).collect();
+        let spare =
+            (0..BATCHES).map(events).map(|events| bed.batch_of(&source, text.clone(), events)).collect();
         let mut circle = Circle { bed, spare, next: 1_000_000 };
         // The topic becomes known, and every buffer gets its size.
         circle.send(2 * BATCHES as u64);

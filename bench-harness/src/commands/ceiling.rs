@@ -5,32 +5,25 @@
 //! CPU per line and of throughput, each the median over the pairs with its bootstrap interval. The absolute
 //! figures of a shared machine mean little beside them.
 //!
-//! "Done" is the same for both: the topic's high watermark has reached the line count. Wall time counts from
-//! the start of the process; beside it stands the time from the first line in Kafka, which leaves start-up
-//! out (connecting, reading the file, finding it). CPU time is the whole process's, start and stop included.
+//! How a file is drained and what counts is in `drain`.
 //! The minimal program reads the file into fresh memory whole, which costs it page faults that an agent with a
 //! few buffers does not have; so the CPU ratio is also given with that reading taken off the minimal side.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde::Serialize;
 
+use crate::drain::{Drain, Drained, Ending};
 use crate::load::Backlog;
 use crate::minimal;
-use crate::process::{Child, Usage};
-use crate::report::{MachineWatch, Report, Warning, mib, table, thousands};
+use crate::paired::{self, Paired, order_of};
+use crate::process::Child;
+use crate::report::{Report, Warning, mib, table, thousands};
 use crate::setup::{Setup, SetupArgs, progress};
-use crate::stats::{Interval, median, median_interval};
-
-/// Nobody drains slower than this without something being wrong.
-const STUCK_AFTER: Duration = Duration::from_secs(60);
-
-/// How long an agent may take to stop once everything is delivered.
-const STOP_PATIENCE: Duration = Duration::from_secs(60);
+use crate::stats::Interval;
 
 /// An interval wider than this share of its median cannot tell 1.15 from 1.
 const INTERVAL_WIDTH_MAX: f64 = 0.3;
@@ -73,22 +66,41 @@ enum Side {
     Agent,
 }
 
+impl Side {
+    fn of(side: paired::Side) -> Side {
+        match side {
+            paired::Side::A => Side::Minimal,
+            paired::Side::B => Side::Agent,
+        }
+    }
+
+    fn place(self) -> paired::Side {
+        match self {
+            Side::Minimal => paired::Side::A,
+            Side::Agent => paired::Side::B,
+        }
+    }
+}
+
 /// One drained file.
 #[derive(Debug, Serialize)]
 struct Run {
     pair: u32,
     side: Side,
-    /// From the start of the process to the last line in Kafka.
-    wall_s: f64,
-    /// From the first line seen in Kafka to the last.
-    wall_from_first_line_s: f64,
-    lines_per_second: f64,
-    cpu_us_per_line: f64,
-    /// Of it, what the minimal program spent on reading the file into memory; 0 for the agent.
+    #[serde(flatten)]
+    drained: Drained,
+    /// Of the CPU time, what the minimal program spent on reading the file into memory; 0 for the agent.
     reading_us_per_line: f64,
-    /// Lines in the topic after the process had ended.
-    lines_in_topic: u64,
-    usage: Usage,
+}
+
+impl Paired for Run {
+    fn pair(&self) -> u32 {
+        self.pair
+    }
+
+    fn side(&self) -> paired::Side {
+        self.side.place()
+    }
 }
 
 #[derive(Serialize)]
@@ -114,16 +126,16 @@ pub(crate) fn run(args: &CeilingArgs) -> Result<ExitCode> {
     setup.warm_broker(args.warm_lines)?;
     let mut runs = Vec::new();
     for pair in 1..=args.pairs {
-        for side in order_of(pair) {
+        for side in order_of(pair).map(Side::of) {
             let verify = side == Side::Agent
                 && (args.verify == Verify::All || (args.verify == Verify::Last && pair == args.pairs));
             let run = bench.measure(pair, side, verify, &mut report)?;
             progress(format!(
                 "pair {pair}/{}: {side:?}: {:.2} M lines/s, {:.3} us/line, {} MiB",
                 args.pairs,
-                run.lines_per_second / 1e6,
-                run.cpu_us_per_line,
-                mib(run.usage.rss_bytes_max)
+                run.drained.lines_per_second / 1e6,
+                run.drained.cpu_us_per_line,
+                mib(run.drained.usage.rss_bytes_max)
             ));
             runs.push(run);
         }
@@ -132,21 +144,20 @@ pub(crate) fn run(args: &CeilingArgs) -> Result<ExitCode> {
         lines: args.lines,
         bytes: backlog.journal.header.bytes,
         pairs: args.pairs,
-        cpu_ratio: ratio(&runs, |run| run.cpu_us_per_line),
-        cpu_without_reading_ratio: ratio(&runs, |run| run.cpu_us_per_line - run.reading_us_per_line),
-        throughput_ratio: ratio(&runs, |run| 1.0 / run.wall_s),
-        throughput_from_first_line_ratio: ratio(&runs, |run| 1.0 / run.wall_from_first_line_s),
+        cpu_ratio: paired::ratio(&runs, |run| run.drained.cpu_us_per_line),
+        cpu_without_reading_ratio: paired::ratio(&runs, |run| {
+            run.drained.cpu_us_per_line - run.reading_us_per_line
+        }),
+        throughput_ratio: paired::ratio(&runs, |run| 1.0 / run.drained.wall_s),
+        throughput_from_first_line_ratio: paired::ratio(&runs, |run| {
+            1.0 / run.drained.wall_from_first_line_s
+        }),
         runs,
     };
     warn_of_width(&mut report, "the CPU ratio", figures.cpu_ratio);
     warn_of_width(&mut report, "the throughput ratio", figures.throughput_ratio);
     let tables = tables(&figures);
     report.finish(&setup.out, &figures, &tables)
-}
-
-/// A B, B A, A B, ...: a steady drift cancels out over two pairs.
-fn order_of(pair: u32) -> [Side; 2] {
-    if pair % 2 == 1 { [Side::Minimal, Side::Agent] } else { [Side::Agent, Side::Minimal] }
 }
 
 struct Bench<'a> {
@@ -158,68 +169,13 @@ struct Bench<'a> {
 impl Bench<'_> {
     /// One counted run, with its doubts and failures reported.
     fn measure(&self, pair: u32, side: Side, verify: bool, report: &mut Report) -> Result<Run> {
-        let watch = MachineWatch::begin();
-        let cpu_before = self.known_cpu();
-        let name = format!("pair {pair}, {side:?}");
-        let run = self.drain(pair, side, verify.then_some(&mut *report))?;
-        let spent = self.known_cpu().zip(cpu_before).map(|(now, before)| now.saturating_sub(before));
-        let own_cpu = spent.map(|spent| spent + Duration::from_secs_f64(run.usage.cpu_s()));
-        watch.end(&name, own_cpu).into_iter().for_each(|warning| report.warn(warning));
-        let (held, lines) = (run.lines_in_topic, self.backlog.lines());
-        if held != lines {
-            report.fail(format!("{name}: the topic holds {held} lines instead of {lines}"));
-        }
-        Ok(run)
-    }
-
-    /// CPU time so far of the broker and of this harness; none where the broker is somebody else's.
-    fn known_cpu(&self) -> Option<Duration> {
-        let broker = crate::procfs::cpu_time(self.setup.broker.pid()?).ok()?;
-        let own = crate::procfs::cpu_time(std::process::id() as i32).ok()?;
-        Some(broker + own)
-    }
-
-    /// Sends the whole file into a topic of its own.
-    fn drain(&self, pair: u32, side: Side, verify: Option<&mut Report>) -> Result<Run> {
         let part = format!("{pair}-{side:?}").to_lowercase();
-        let topic = self.setup.topic(&part);
-        let state = self.setup.scratch(format!("state-{part}"));
-        self.setup.cluster.create_topic(&topic, 1)?;
-        let mut child = self.start(side, &topic, &state, &part)?;
-        let lines = self.backlog.lines();
-        let mut first_line_at = None;
-        let complete = self.setup.cluster.wait_for_count(&topic, 1, lines, STUCK_AFTER, |held| {
-            if held > 0 {
-                first_line_at.get_or_insert_with(Instant::now);
-            }
-            child.expect_healthy()
-        })?;
-        ensure!(complete, "{side:?} did not deliver the file{}", child.last_words());
-        let done = Instant::now();
-        let wall_s = (done - child.started()).as_secs_f64();
-        let exit = match side {
-            Side::Minimal => child.finish(STOP_PATIENCE)?,
-            Side::Agent => child.terminate(STOP_PATIENCE)?,
-        };
-        let lines_in_topic = self.setup.cluster.watermark(&topic, 0)?;
-        if let Some(report) = verify {
-            let verdict = self.setup.judge(&topic, &self.backlog.journal)?;
-            report.judge(&format!("pair {pair}, {side:?}"), &verdict, 0);
-        }
-        self.setup.cluster.delete_topic(&topic)?;
-        let _ = std::fs::remove_dir_all(&state);
-        let from_first = first_line_at.map_or(wall_s, |first| (done - first).as_secs_f64());
-        Ok(Run {
-            pair,
-            side,
-            wall_s,
-            wall_from_first_line_s: from_first.max(crate::kafka::WATERMARK_INTERVAL.as_secs_f64()),
-            lines_per_second: lines as f64 / wall_s,
-            cpu_us_per_line: exit.usage.cpu_s() * 1e6 / lines as f64,
-            reading_us_per_line: self.reading_cpu_s(side, &part)? * 1e6 / lines as f64,
-            lines_in_topic,
-            usage: exit.usage,
-        })
+        let ending = if side == Side::Minimal { Ending::Itself } else { Ending::Told };
+        let drain = Drain { name: format!("pair {pair}, {side:?}"), part: &part, ending, verify };
+        let drained = drain
+            .run(self.setup, self.backlog, report, |topic, state, log| self.start(side, topic, state, log))?;
+        let reading_us_per_line = self.reading_cpu_s(side, &part)? * 1e6 / self.backlog.lines() as f64;
+        Ok(Run { pair, side, drained, reading_us_per_line })
     }
 
     fn reading_cpu_s(&self, side: Side, part: &str) -> Result<f64> {
@@ -230,26 +186,16 @@ impl Bench<'_> {
         minimal::reading_cpu_s(&output).context("the minimal program does not say what reading the file cost")
     }
 
-    fn start(&self, side: Side, topic: &str, state: &Path, part: &str) -> Result<Child> {
-        let log = self.setup.log(part);
-        let file: &PathBuf = &self.backlog.file;
+    fn start(&self, side: Side, topic: &str, state: &Path, log: &Path) -> Result<Child> {
+        let file: &Path = &self.backlog.file;
         match side {
             Side::Minimal => {
                 let mut command = minimal::command(file, topic, self.setup.cluster.brokers(), self.options)?;
-                Child::spawn("the minimal program", &mut command, &log)
+                Child::spawn("the minimal program", &mut command, log)
             }
-            Side::Agent => self.setup.agent.start(&self.setup.job(file, file, topic, state), &log),
+            Side::Agent => self.setup.agent.start(&self.setup.job(file, file, topic, state), log),
         }
     }
-}
-
-/// The agent's value over the minimal program's, pair by pair.
-fn ratio(runs: &[Run], value: impl Fn(&Run) -> f64) -> Option<Interval> {
-    let of = |pair, side| runs.iter().find(|run| run.pair == pair && run.side == side).map(&value);
-    let pairs = runs.iter().map(|run| run.pair).max().unwrap_or(0);
-    let ratios: Vec<f64> =
-        (1..=pairs).filter_map(|pair| Some(of(pair, Side::Agent)? / of(pair, Side::Minimal)?)).collect();
-    median_interval(&ratios)
 }
 
 fn warn_of_width(report: &mut Report, of: &'static str, interval: Option<Interval>) {
@@ -262,9 +208,8 @@ fn warn_of_width(report: &mut Report, of: &'static str, interval: Option<Interva
 
 fn tables(figures: &Figures) -> String {
     let side_row = |side: Side| {
-        let of = |value: &dyn Fn(&Run) -> f64| {
-            let values: Vec<f64> = figures.runs.iter().filter(|run| run.side == side).map(value).collect();
-            median(&values).unwrap_or(f64::NAN)
+        let of = |value: &dyn Fn(&Drained) -> f64| {
+            paired::median_of(&figures.runs, side.place(), |run| value(&run.drained)).unwrap_or(f64::NAN)
         };
         [
             match side {
@@ -315,45 +260,4 @@ fn tables(figures: &Figures) -> String {
         thousands(figures.bytes),
         figures.pairs
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn run(pair: u32, side: Side, cpu_us_per_line: f64) -> Run {
-        let (wall_s, usage) = (2.0, Usage::default());
-        Run {
-            pair,
-            side,
-            wall_s,
-            wall_from_first_line_s: 1.9,
-            lines_per_second: 1e6,
-            cpu_us_per_line,
-            reading_us_per_line: 0.0,
-            lines_in_topic: 2_000_000,
-            usage,
-        }
-    }
-
-    #[test]
-    fn the_order_alternates_so_that_drift_cancels_out() {
-        let order: Vec<Side> = (1..=4).flat_map(order_of).collect();
-        use Side::{Agent as B, Minimal as A};
-        assert_eq!(order, [A, B, B, A, A, B, B, A]);
-    }
-
-    #[test]
-    fn ratios_are_taken_within_pairs_whatever_their_order() {
-        let runs = [
-            run(1, Side::Minimal, 0.5),
-            run(1, Side::Agent, 0.6),
-            run(2, Side::Agent, 1.2),
-            run(2, Side::Minimal, 1.0),
-            run(3, Side::Minimal, 1.0),
-        ];
-        let interval = ratio(&runs, |run| run.cpu_us_per_line).unwrap();
-        assert!((interval.median - 1.2).abs() < 1e-9, "{interval}");
-        assert!((interval.high - interval.low).abs() < 1e-9, "both pairs say the same: {interval}");
-    }
 }
