@@ -41,7 +41,7 @@ fn frame(criterion: &mut Criterion, line_bytes: usize) {
     }
     let Framing { text, .. } = Framing::new(Shape::Lines, line_bytes);
     let mut copy = vec![0; text.len()];
-    group.bench_function("limit: memchr", |bencher| {
+    group.bench_function("limit: memchr count", |bencher| {
         bencher.iter(|| memchr_iter(b'\n', black_box(&text)).count());
     });
     group.bench_function("limit: memcpy", |bencher| {
@@ -57,7 +57,7 @@ fn batch(criterion: &mut Criterion, line_bytes: usize) {
     group.bench_function("engine, read to null sink and back", |bencher| bencher.iter(|| batching.run()));
     let text = &batching.text;
     let mut copy = vec![0; text.len()];
-    group.bench_function("limit: memcpy and memchr", |bencher| {
+    group.bench_function("limit: memcpy and memchr count", |bencher| {
         bencher.iter(|| {
             black_box(&mut copy).copy_from_slice(black_box(text));
             memchr_iter(b'\n', black_box(&copy)).count()
