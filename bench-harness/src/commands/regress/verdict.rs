@@ -33,15 +33,16 @@ pub(super) enum Verdict {
 
 /// Judges `ratio`, new over old, by a threshold such as 0.05.
 pub(super) fn judge(ratio: Interval, good: Good, threshold: f64) -> Verdict {
-    // As a loss: 0 is unchanged, above is worse, whatever the direction.
-    let (least, most) = match good {
-        Good::Less => (ratio.low - 1.0, ratio.high - 1.0),
-        Good::More => (1.0 - ratio.high, 1.0 - ratio.low),
+    let Interval { low, high, .. } = ratio;
+    let (least, most) = (1.0 - threshold, 1.0 + threshold);
+    let (worse, better, bounded) = match good {
+        Good::Less => (low > most, high < least, high <= most),
+        Good::More => (high < least, low > most, low >= least),
     };
     match () {
-        () if least > threshold => Verdict::Worse,
-        () if most < -threshold => Verdict::Better,
-        () if most <= threshold => Verdict::Same,
+        () if worse => Verdict::Worse,
+        () if better => Verdict::Better,
+        () if bounded => Verdict::Same,
         () => Verdict::Inconclusive,
     }
 }
