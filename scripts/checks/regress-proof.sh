@@ -61,7 +61,9 @@ compare() { # NAME REVISION RIGHT WRONG
 }
 
 if [ "$times" -gt 0 ]; then
-    # The slowed commit is made beside the checkout: neither its files nor its index are touched.
+    # The slowed commit is made beside the checkout: neither its files nor its index are touched. Without a clock in
+    # it, so that it is the same commit the next time, and built once.
+    export GIT_AUTHOR_DATE="2000-01-01T00:00:00Z" GIT_COMMITTER_DATE="2000-01-01T00:00:00Z"
     export GIT_INDEX_FILE=$work/index
     git read-tree HEAD
     git apply --cached scripts/checks/regress-slow.patch
