@@ -9,6 +9,7 @@ mod agent;
 mod broker;
 mod clock;
 mod commands;
+mod counts;
 mod drain;
 mod faulty;
 mod interrupt;
@@ -16,11 +17,13 @@ mod judge;
 mod kafka;
 mod load;
 mod minimal;
+mod paired;
 mod process;
 mod procfs;
 mod profile;
 mod receiver;
 mod report;
+mod revision;
 mod sampler;
 mod setup;
 mod stages;
@@ -64,6 +67,10 @@ enum Command {
     CompareAgents(commands::compare::CompareArgs),
     /// The highest rate that keeps a latency objective, and the curve up to it
     Sweep(commands::sweep::SweepArgs),
+    /// Two binaries or revisions of logdrive in turns: whether the new one is slower, for CI
+    Regress(commands::regress::RegressArgs),
+    /// Instructions per line of the hot path against the committed baseline
+    Instructions(commands::instructions::InstructionsArgs),
     /// Hosts, brokers and disks for a load, computed from measured rates
     Plan(plan::command::Args),
     /// What `ceiling` compares with
@@ -87,6 +94,8 @@ fn run() -> anyhow::Result<ExitCode> {
         Command::Plan(args) => plan::command::run(&args),
         Command::CompareAgents(args) => commands::compare::run(&args),
         Command::Sweep(args) => commands::sweep::run(&args),
+        Command::Regress(args) => commands::regress::run(&args),
+        Command::Instructions(args) => commands::instructions::run(&args),
         Command::Ceiling(args) => commands::ceiling::run(&args),
         Command::Run(args) => commands::run::run(&args),
         Command::Page(args) => commands::run::page(&args),

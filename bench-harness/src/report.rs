@@ -52,6 +52,11 @@ impl Report {
         self.failures.push(failure);
     }
 
+    /// Whether anything has failed so far.
+    pub(crate) fn has_failed(&self) -> bool {
+        !self.failures.is_empty()
+    }
+
     /// Fails the run for any line that is missing, wrong or, beyond `duplicates_allowed`, there twice.
     pub(crate) fn judge(&mut self, what: &str, verdict: &Verdict, duplicates_allowed: u64) {
         let sentence = verdict.sentence(duplicates_allowed);

@@ -51,6 +51,23 @@ pub(crate) struct SiteArgs {
     work: PathBuf,
 }
 
+impl SiteArgs {
+    /// Where the report of a command goes.
+    pub(crate) fn out_folder(&self, command: &str) -> Result<PathBuf> {
+        let out = match &self.out {
+            Some(out) => out.clone(),
+            None => fresh_folder(Path::new("results"), &format!("{}-local-{command}", report::date())),
+        };
+        // What stands in a folder must be of one run: a failed one would leave half of the old report.
+        ensure!(
+            !out.join(RUN_FILE).exists(),
+            "{} holds a run already; name another folder (`--out DIR`), or remove it",
+            out.display()
+        );
+        Ok(out)
+    }
+}
+
 /// Everything that a measuring command works with. Dropping it stops the broker and removes the scratch folder.
 pub(crate) struct Setup {
     pub(crate) agent: Agent,
@@ -76,16 +93,7 @@ impl Setup {
         interrupt::listen()?;
         // What can be wrong with the command line shows before a broker is started.
         let generator = Generator::find(args.load.as_deref())?;
-        let out = match &args.out {
-            Some(out) => out.clone(),
-            None => fresh_folder(Path::new("results"), &format!("{}-local-{command}", report::date())),
-        };
-        // What stands in a folder must be of one run: a failed one would leave half of the old report.
-        ensure!(
-            !out.join(RUN_FILE).exists(),
-            "{} holds a run already; name another folder (`--out DIR`), or remove it",
-            out.display()
-        );
+        let out = args.out_folder(command)?;
         let work = std::path::absolute(&args.work)?;
         let inputs = work.join("inputs");
         for folder in [&out.join("logs"), &inputs] {

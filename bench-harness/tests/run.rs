@@ -42,7 +42,7 @@ fn a_broker_that_does_not_answer_is_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
     // Nobody may listen there but root, and root does not.
-    let arguments = ["run", "--load", UNUSED, "--agent", UNUSED, "--brokers", "127.0.0.1:1", "--out", "out"];
+    let arguments = ["run", "--load", UNUSED, "--agent-path", UNUSED, "--brokers", "127.0.0.1:1", "--out", "out"];
     let error = refusal(folder.path(), &arguments);
     assert!(error.contains("no broker answers at 127.0.0.1:1"), "{error}");
     assert!(!out.join("run.json").exists());
@@ -52,7 +52,7 @@ fn a_broker_that_does_not_answer_is_one_line() {
 fn a_folder_that_holds_a_run_is_not_written_to() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("run.json"), "{}").unwrap();
-    let arguments = ["run", "--load", UNUSED, "--agent", UNUSED, "--out", "."];
+    let arguments = ["run", "--load", UNUSED, "--agent-path", UNUSED, "--out", "."];
     assert!(refusal(folder.path(), &arguments).contains("holds a run already"));
 }
 

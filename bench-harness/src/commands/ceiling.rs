@@ -20,10 +20,11 @@ use crate::agent::Job;
 use crate::drain::{Drain, Ending};
 use crate::load::Backlog;
 use crate::minimal;
+use crate::paired::{self, Paired, order_of};
 use crate::process::{Child, Usage};
 use crate::report::{MachineWatch, Report, Warning, mib, table, thousands};
 use crate::setup::{Setup, SetupArgs, progress};
-use crate::stats::{Interval, median, median_interval};
+use crate::stats::Interval;
 
 /// Nobody drains slower than this without something being wrong.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
@@ -69,6 +70,22 @@ enum Side {
     Agent,
 }
 
+impl Side {
+    fn of(side: paired::Side) -> Side {
+        match side {
+            paired::Side::A => Side::Minimal,
+            paired::Side::B => Side::Agent,
+        }
+    }
+
+    fn place(self) -> paired::Side {
+        match self {
+            Side::Minimal => paired::Side::A,
+            Side::Agent => paired::Side::B,
+        }
+    }
+}
+
 /// One drained file.
 #[derive(Debug, Serialize)]
 struct Run {
@@ -85,6 +102,16 @@ struct Run {
     /// Lines in the topic after the process had ended.
     lines_in_topic: u64,
     usage: Usage,
+}
+
+impl Paired for Run {
+    fn pair(&self) -> u32 {
+        self.pair
+    }
+
+    fn side(&self) -> paired::Side {
+        self.side.place()
+    }
 }
 
 #[derive(Serialize)]
@@ -110,7 +137,7 @@ pub(crate) fn run(args: &CeilingArgs) -> Result<ExitCode> {
     setup.warm_broker(args.warm_lines)?;
     let mut runs = Vec::new();
     for pair in 1..=args.pairs {
-        for side in order_of(pair) {
+        for side in order_of(pair).map(Side::of) {
             let verify = side == Side::Agent
                 && (args.verify == Verify::All || (args.verify == Verify::Last && pair == args.pairs));
             let run = bench.measure(pair, side, verify, &mut report)?;
@@ -128,21 +155,16 @@ pub(crate) fn run(args: &CeilingArgs) -> Result<ExitCode> {
         lines: args.lines,
         bytes: backlog.journal.header.bytes,
         pairs: args.pairs,
-        cpu_ratio: ratio(&runs, |run| run.cpu_us_per_line),
-        cpu_without_reading_ratio: ratio(&runs, |run| run.cpu_us_per_line - run.reading_us_per_line),
-        throughput_ratio: ratio(&runs, |run| 1.0 / run.wall_s),
-        throughput_from_first_line_ratio: ratio(&runs, |run| 1.0 / run.wall_from_first_line_s),
+        cpu_ratio: paired::ratio(&runs, |run| run.cpu_us_per_line),
+        cpu_without_reading_ratio: paired::ratio(&runs, |run| run.cpu_us_per_line - run.reading_us_per_line),
+        throughput_ratio: paired::ratio(&runs, |run| 1.0 / run.wall_s),
+        throughput_from_first_line_ratio: paired::ratio(&runs, |run| 1.0 / run.wall_from_first_line_s),
         runs,
     };
     warn_of_width(&mut report, "the CPU ratio", figures.cpu_ratio);
     warn_of_width(&mut report, "the throughput ratio", figures.throughput_ratio);
     let tables = tables(&figures);
     report.finish(&setup.out, &figures, &tables)
-}
-
-/// A B, B A, A B, ...: a steady drift cancels out over two pairs.
-fn order_of(pair: u32) -> [Side; 2] {
-    if pair % 2 == 1 { [Side::Minimal, Side::Agent] } else { [Side::Agent, Side::Minimal] }
 }
 
 struct Bench<'a> {
@@ -228,15 +250,6 @@ impl Bench<'_> {
     }
 }
 
-/// The agent's value over the minimal program's, pair by pair.
-fn ratio(runs: &[Run], value: impl Fn(&Run) -> f64) -> Option<Interval> {
-    let of = |pair, side| runs.iter().find(|run| run.pair == pair && run.side == side).map(&value);
-    let pairs = runs.iter().map(|run| run.pair).max().unwrap_or(0);
-    let ratios: Vec<f64> =
-        (1..=pairs).filter_map(|pair| Some(of(pair, Side::Agent)? / of(pair, Side::Minimal)?)).collect();
-    median_interval(&ratios)
-}
-
 fn warn_of_width(report: &mut Report, of: &'static str, interval: Option<Interval>) {
     if let Some(Interval { median, low, high }) = interval
         && high - low > INTERVAL_WIDTH_MAX * median
@@ -248,8 +261,7 @@ fn warn_of_width(report: &mut Report, of: &'static str, interval: Option<Interva
 fn tables(figures: &Figures) -> String {
     let side_row = |side: Side| {
         let of = |value: &dyn Fn(&Run) -> f64| {
-            let values: Vec<f64> = figures.runs.iter().filter(|run| run.side == side).map(value).collect();
-            median(&values).unwrap_or(f64::NAN)
+            paired::median_of(&figures.runs, side.place(), value).unwrap_or(f64::NAN)
         };
         [
             match side {
@@ -300,45 +312,4 @@ fn tables(figures: &Figures) -> String {
         thousands(figures.bytes),
         figures.pairs
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn run(pair: u32, side: Side, cpu_us_per_line: f64) -> Run {
-        let (wall_s, usage) = (2.0, Usage::default());
-        Run {
-            pair,
-            side,
-            wall_s,
-            wall_from_first_line_s: 1.9,
-            lines_per_second: 1e6,
-            cpu_us_per_line,
-            reading_us_per_line: 0.0,
-            lines_in_topic: 2_000_000,
-            usage,
-        }
-    }
-
-    #[test]
-    fn the_order_alternates_so_that_drift_cancels_out() {
-        let order: Vec<Side> = (1..=4).flat_map(order_of).collect();
-        use Side::{Agent as B, Minimal as A};
-        assert_eq!(order, [A, B, B, A, A, B, B, A]);
-    }
-
-    #[test]
-    fn ratios_are_taken_within_pairs_whatever_their_order() {
-        let runs = [
-            run(1, Side::Minimal, 0.5),
-            run(1, Side::Agent, 0.6),
-            run(2, Side::Agent, 1.2),
-            run(2, Side::Minimal, 1.0),
-            run(3, Side::Minimal, 1.0),
-        ];
-        let interval = ratio(&runs, |run| run.cpu_us_per_line).unwrap();
-        assert!((interval.median - 1.2).abs() < 1e-9, "{interval}");
-        assert!((interval.high - interval.low).abs() < 1e-9, "both pairs say the same: {interval}");
-    }
 }
