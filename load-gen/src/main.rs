@@ -130,6 +130,9 @@ fn load(args: &Args) -> anyhow::Result<()> {
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
             .context("cannot catch signals")?;
     }
+    // The journal may stand in the directory that the run creates.
+    std::fs::create_dir_all(&options.dir)
+        .with_context(|| format!("cannot use directory {}", options.dir.display()))?;
     let claim = args.journal.as_deref().map(Claim::of).transpose()?;
     let bar = progress_bar();
     let journal = run(&options, &mut SystemClock::default(), &stop, |progress| show(&bar, progress))?;

@@ -35,6 +35,15 @@ fn a_run_leaves_its_files_and_its_journal() {
 }
 
 #[test]
+fn the_journal_may_stand_beside_the_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_logdrive-load"));
+    command.current_dir(dir.path()).args(["--dir", "new", "--journal", "new/journal", "--lines", "5"]);
+    assert!(command.output().unwrap().status.success());
+    assert_eq!(Journal::read(&dir.path().join("new/journal")).unwrap().header.lines, 5);
+}
+
+#[test]
 fn what_cannot_be_done_is_one_line_exit_code_1_and_no_journal() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("used")).unwrap();
