@@ -42,7 +42,8 @@ fn a_broker_that_does_not_answer_is_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
     // Nobody may listen there but root, and root does not.
-    let arguments = ["run", "--load", UNUSED, "--agent-path", UNUSED, "--brokers", "127.0.0.1:1", "--out", "out"];
+    let arguments =
+        ["run", "--load", UNUSED, "--agent-path", UNUSED, "--brokers", "127.0.0.1:1", "--out", "out"];
     let error = refusal(folder.path(), &arguments);
     assert!(error.contains("no broker answers at 127.0.0.1:1"), "{error}");
     assert!(!out.join("run.json").exists());
