@@ -1,6 +1,6 @@
 //! The formats of generated records: what a reader of each expects, and where a stamp is nothing odd in it.
 //!
-//! A [`Draft`] is one record of an exact length with room left for the time and the stamp. Everything else
+//! A draft is one record of an exact length with room left for the time and the stamp. Everything else
 //! in it is made up once, when the pool is prepared. Values need no escaping in any of the formats.
 
 use std::fmt::{self, Write as _};

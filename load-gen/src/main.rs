@@ -131,8 +131,10 @@ fn load(args: &Args) -> anyhow::Result<()> {
             .context("cannot catch signals")?;
     }
     // The journal may stand in the directory that the run creates.
-    std::fs::create_dir_all(&options.dir)
-        .with_context(|| format!("cannot use directory {}", options.dir.display()))?;
+    if args.journal.as_ref().is_some_and(|journal| journal.starts_with(&options.dir)) {
+        std::fs::create_dir_all(&options.dir)
+            .with_context(|| format!("cannot use directory {}", options.dir.display()))?;
+    }
     let claim = args.journal.as_deref().map(Claim::of).transpose()?;
     let bar = progress_bar();
     let journal = run(&options, &mut SystemClock::default(), &stop, |progress| show(&bar, progress))?;
