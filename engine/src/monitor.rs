@@ -63,6 +63,13 @@ pub struct AgentMetrics {
     state_error: Option<String>,
 }
 
+/// Told to nobody.
+impl Default for AgentMetrics {
+    fn default() -> AgentMetrics {
+        AgentMetrics::new(Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))))
+    }
+}
+
 impl AgentMetrics {
     fn new(metrics: Arc<Metrics>) -> AgentMetrics {
         AgentMetrics { metrics, names: Vec::new(), troubles: VecDeque::new(), state_error: None }

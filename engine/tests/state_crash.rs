@@ -14,6 +14,7 @@ use logdrive_core::source::{FileId, Fingerprint, GenerationId, Guard};
 
 #[path = "state_disk/history.rs"]
 mod history;
+#[allow(dead_code, reason = "the simulator uses the rest")]
 mod state_disk;
 use history::History;
 use state_disk::Disk;

@@ -136,6 +136,8 @@ pub(crate) struct Tail {
     pub(crate) unlinked_at: Option<Nanos>,
     /// After a refusal events are sent one by one up to here.
     pub(crate) cautious_until: Position,
+    /// The last read ended inside the guard.
+    pub(crate) cut: bool,
     /// Failures in a row, for the back-off.
     pub(crate) failures: u32,
     /// A checkpoint said where to begin.
@@ -187,6 +189,7 @@ impl Tail {
             unsettled_at: now,
             unlinked_at: None,
             cautious_until: Position::ZERO,
+            cut: false,
             failures: 0,
             resumed: false,
             introduced: false,
@@ -244,8 +247,22 @@ impl Tail {
         );
     }
 
+    /// Whether the file begins with something else than it did: where nothing of it is settled there is no
+    /// guard, and only this tells that it was truncated and written anew.
+    pub(crate) fn begins_otherwise(&self, data: &[u8]) -> bool {
+        if data.is_empty() {
+            return false;
+        }
+        let common = self.head.len().min(data.len());
+        match common {
+            0 => !self.fingerprint.admits(data),
+            _ => self.head[..common] != data[..common],
+        }
+    }
+
     /// Lets the fingerprint grow with bytes that were read at `position`.
     pub(crate) fn extend_fingerprint(&mut self, position: Position, data: &[u8]) {
+        self.forget_overwritten(position, data);
         let have = self.head.len();
         if have >= FINGERPRINT_BYTES_MAX || self.fingerprint.len as usize >= FINGERPRINT_BYTES_MAX {
             return;
@@ -259,6 +276,18 @@ impl Tail {
         self.fingerprint = Fingerprint::of(&self.head);
         if self.head.len() >= FINGERPRINT_BYTES_MAX {
             self.head = Vec::new();
+        }
+    }
+
+    /// What was not settled may have been written over: then it is no longer how the file begins.
+    fn forget_overwritten(&mut self, position: Position, data: &[u8]) {
+        let Some(known) = usize::try_from(position.0).ok().and_then(|from| self.head.get(from..)) else {
+            return;
+        };
+        let common = known.len().min(data.len());
+        if known[..common] != data[..common] {
+            self.head.truncate(position.0 as usize);
+            self.fingerprint = Fingerprint::of(&self.head);
         }
     }
 

@@ -294,10 +294,18 @@ impl<R: Reads, S: Sink, F: Files, W: Watches> Driver<R, S, F, W> {
                 }
             }
             Op::Park { source, checkpoint } => {
-                if let Some(slot) = self.slots.remove(&source) {
-                    self.sources.remove(&slot);
-                    self.strays.insert(checkpoint.generation.0, slot);
-                }
+                let slot = match self.slots.remove(&source) {
+                    Some(slot) => {
+                        self.sources.remove(&slot);
+                        self.store.put(slot, &checkpoint);
+                        slot
+                    }
+                    None => match self.strays.get(&checkpoint.generation.0) {
+                        Some(&slot) => slot,
+                        None => self.store.claim(&checkpoint),
+                    },
+                };
+                self.strays.insert(checkpoint.generation.0, slot);
             }
             Op::ForgetStray { checkpoint } => {
                 if let Some(slot) = self.strays.remove(&checkpoint.generation.0) {

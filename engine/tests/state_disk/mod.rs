@@ -112,6 +112,16 @@ impl Disk {
         state.log[..ops].iter().for_each(|op| image.apply(op));
         image.crashes()
     }
+
+    /// One of those with whole sectors: `choose` says which version of each thing is found, the number of
+    /// versions beyond the oldest being given.
+    pub(crate) fn powered_off_once(&self, ops: usize, choose: impl FnMut(usize) -> usize) -> Content {
+        let state = self.0.lock().unwrap();
+        let mut image = Image::of(&state.start);
+        state.log[..ops].iter().for_each(|op| image.apply(op));
+        let choice: Vec<usize> = image.units().into_iter().map(choose).collect();
+        image.crash(&choice, None)
+    }
 }
 
 /// A file as it is in the page cache and as it may be on the disk.
@@ -176,13 +186,18 @@ impl Image {
         }
     }
 
-    fn crashes(&self) -> (Vec<Content>, Vec<Content>) {
-        // One number for each thing that may be old or new: how many versions it has beyond the old.
+    /// One number for each thing that may be old or new: how many versions it has beyond the old.
+    fn units(&self) -> Vec<usize> {
         let mut units = vec![self.name_versions.len() - 1];
         for file in &self.files {
             units.push((file.now.len() != file.durable.len()) as usize);
             units.extend(file.pending.values().map(Vec::len));
         }
+        units
+    }
+
+    fn crashes(&self) -> (Vec<Content>, Vec<Content>) {
+        let units = self.units();
         let whole = choices(&units).iter().map(|choice| self.crash(choice, None)).collect();
         let mut torn = Vec::new();
         for unit in 0..units.len() {

@@ -130,13 +130,19 @@ impl Engine {
         }
         directory.disturbed = 0;
         directory.listed_once = true;
-        let rest = (now.since(directory.started_at) * REST_SHARE).max(LISTING_REST);
+        // A process that was stopped meanwhile must not be blind for ten times as long.
+        let rest =
+            (now.since(directory.started_at) * REST_SHARE).min(self.limits.reconcile).max(LISTING_REST);
         directory.rest_until = now + rest;
         for path in below {
             self.add_directory(path, false);
         }
         // Oldest first; of equal age the one with the longer name, which has been rotated.
         listing.entries.sort_by_key(|entry| (entry.modified_ns, Reverse(entry.path.len())));
+        // New names before lost ones, or a file whose successor comes first would seem to have none.
+        for entry in &listing.entries {
+            self.note_name(entry);
+        }
         for entry in &listing.entries {
             self.see(entry, now, wall_ns);
         }
@@ -198,6 +204,9 @@ impl Engine {
 
     /// A file that the engine does not follow yet.
     fn appear(&mut self, entry: &Entry, now: Nanos, wall_ns: i64) {
+        if self.retiring.contains_key(&entry.file) {
+            return;
+        }
         let stray = self.take_stray(entry.file);
         let item = entry.item.or_else(|| stray.and_then(|stray| self.item_named(stray.item)));
         let Some(item) = item.filter(|item| !self.items[item.0 as usize].retired) else {
@@ -272,11 +281,16 @@ impl Engine {
         }
     }
 
-    fn add_name(&mut self, id: SourceId, entry: &Entry) {
-        let Some(tail) = self.tails.get_mut(id) else { return };
-        if !tail.names.contains(&entry.path) {
+    /// A known file has this name, among others.
+    fn note_name(&mut self, entry: &Entry) {
+        let tail = self.by_file.get(&entry.file).and_then(|&id| self.tails.get_mut(id));
+        if let Some(tail) = tail.filter(|tail| !tail.names.contains(&entry.path)) {
             tail.names.push(entry.path.clone());
         }
+    }
+
+    fn add_name(&mut self, id: SourceId, entry: &Entry) {
+        let Some(tail) = self.tails.get_mut(id) else { return };
         tail.unlinked_at = None;
         self.rename_in_directory(&entry.path, id);
     }
@@ -340,14 +354,19 @@ impl Engine {
         self.strays_until = now + self.limits.reconcile * 3;
     }
 
-    /// Forgets the strays a while after the first full listing: nothing will answer to them any more.
+    /// Forgets the strays a while after the first full listing: nothing will answer to them any more. Those
+    /// of items that are not configured are kept, for nobody has asked for their files.
     pub(super) fn judge_strays(&mut self, now: Nanos) {
-        if !self.settled_in || self.strays.is_empty() || now < self.strays_until {
+        let listing = || self.directories.values().any(|directory| directory.dirty || directory.listing);
+        // A listing under way may bring the file of an item that has just come back.
+        if !self.settled_in || now < self.strays_until || (!self.strays.is_empty() && listing()) {
             return;
         }
         let devices: Vec<u64> = self.by_file.keys().map(|file| file.dev).collect();
-        let (gone, kept) =
-            self.strays.drain(..).partition(|stray: &Checkpoint| devices.contains(&stray.file.dev));
+        let strays = core::mem::take(&mut self.strays);
+        let (gone, kept) = strays.into_iter().partition(|stray: &Checkpoint| {
+            devices.contains(&stray.file.dev) && self.item_named(stray.item).is_some()
+        });
         self.strays = kept;
         self.strays_until = Nanos(u64::MAX);
         for checkpoint in gone {
@@ -358,16 +377,22 @@ impl Engine {
     /// The checkpoint of a file, if one was left: by identity, or, where the device number has changed
     /// with a remount, by inode and birth time.
     pub(super) fn take_stray(&mut self, file: FileId) -> Option<Checkpoint> {
-        let exact = self.strays.iter().position(|stray| stray.file == file);
+        // A power cut may bring back the checkpoint of an earlier generation. The furthest is tried first: if
+        // it is the wrong one its guard tells, and the next is taken.
+        let furthest = |is: &dyn Fn(&Checkpoint) -> bool| {
+            let found = self.strays.iter().enumerate().filter(|(_, stray)| is(stray));
+            found.max_by_key(|(_, stray)| stray.position).map(|(at, _)| at)
+        };
+        let exact = furthest(&|stray| stray.file == file);
         let moved = || {
-            self.strays.iter().position(|stray| {
+            furthest(&|stray| {
                 file.birth_ns != 0 && (stray.file.ino, stray.file.birth_ns) == (file.ino, file.birth_ns)
             })
         };
         exact.or_else(moved).map(|at| self.strays.swap_remove(at))
     }
 
-    fn item_named(&self, name: u64) -> Option<ItemId> {
+    pub(super) fn item_named(&self, name: u64) -> Option<ItemId> {
         let at = self.items.iter().position(|item| item.policy.name == name && !item.retired)?;
         Some(ItemId(at as u32))
     }

@@ -58,8 +58,10 @@ impl Engine {
         tail.fingerprint = stray.map_or_else(Fingerprint::default, |stray| stray.fingerprint);
         let family = tail.origin.family;
         let new = self.tails.insert(tail);
-        if let Some(copy) = copy.and_then(|copy| self.tails.get_mut(copy)) {
-            copy.successor = Some(new);
+        let copy = copy.and_then(|copy| self.tails.get_mut(copy));
+        if let Some(waiting) = copy.and_then(|copy| copy.successor.replace(new)) {
+            // Only one can wait for it.
+            self.unblock(waiting);
         }
         self.by_file.insert(file, new);
         self.join_family(family, new);

@@ -56,6 +56,7 @@ impl Engine {
         }
         self.release(id);
         self.by_file.remove(&file);
+        self.retiring.insert(file, id);
         for name in names {
             let directory = super::opening::directory_of(&name);
             if let Some(directory) = self.directories.get_mut(directory) {
@@ -93,6 +94,11 @@ impl Engine {
 
     pub(super) fn park(&mut self, source: SourceId) {
         let Some(checkpoint) = self.checkpoint(source) else { return };
+        self.retiring.remove(&checkpoint.file);
+        if self.item_named(checkpoint.item).is_some() {
+            // The item is back already, and its file was passed over.
+            self.list_all();
+        }
         self.strays.push(checkpoint);
         self.ops.push_back(Op::Park { source, checkpoint });
     }

@@ -220,6 +220,8 @@ pub struct Engine {
     items: Vec<Item>,
     tails: Table<Tail>,
     by_file: BTreeMap<FileId, SourceId>,
+    /// Files of retired items of which something is in flight: not taken up again before it is answered for.
+    retiring: BTreeMap<FileId, SourceId>,
     directories: BTreeMap<RawPath, Directory>,
     /// The sources of each family, oldest first.
     families: BTreeMap<u64, Vec<SourceId>>,
@@ -246,8 +248,9 @@ pub struct Engine {
     closing: usize,
     /// Where the search for a descriptor to give up goes on.
     evict_cursor: usize,
-    /// No file is opened before: the process has run out of descriptors.
-    open_again_at: Nanos,
+    /// No file is opened before: the process has run out of descriptors. `None`: files wait, if any do,
+    /// for others to give theirs up, and no time brings that.
+    open_again_at: Option<Nanos>,
     unsaved: VecDeque<SourceId>,
     ops: VecDeque<Op>,
     batches: u64,
@@ -273,6 +276,7 @@ impl Engine {
             items: Vec::new(),
             tails: Table::new(),
             by_file: BTreeMap::new(),
+            retiring: BTreeMap::new(),
             directories: BTreeMap::new(),
             families: BTreeMap::new(),
             strays,
@@ -289,7 +293,7 @@ impl Engine {
             releasing: 0,
             closing: 0,
             evict_cursor: 0,
-            open_again_at: Nanos(0),
+            open_again_at: None,
             unsaved: VecDeque::new(),
             ops: VecDeque::new(),
             batches: 0,
@@ -318,8 +322,8 @@ impl Engine {
         let mut at = self.schedule.next_alarm().unwrap_or(Nanos(u64::MAX));
         if !self.draining {
             at = at.min(self.next_listing());
-            if !self.opening.is_empty() {
-                at = at.min(self.open_again_at);
+            if let Some(again) = self.open_again_at.filter(|_| !self.opening.is_empty()) {
+                at = at.min(again);
             }
         }
         (at.0 != u64::MAX).then_some(at)
@@ -384,7 +388,7 @@ impl Engine {
     fn make_ready(&mut self, id: SourceId) {
         let Some(tail) = self.tails.get(id) else { return };
         if let Some(before) = tail.predecessor {
-            if let Some(look) = self.must_wait_for(before) {
+            if let Some(look) = self.must_wait_for(before).filter(|_| !self.waits_for(before, id)) {
                 self.set_state(id, State::Blocked { look });
                 if matches!(self.tails.get(before).map(|tail| &tail.state), Some(State::Idle)) {
                     self.make_ready(before);
@@ -403,6 +407,15 @@ impl Engine {
             tail.state = State::WantsOpen;
             self.opening.push_back(id);
         }
+    }
+
+    /// Whether `of` waits for `id`, be it through others: then `id` must not wait for it.
+    fn waits_for(&self, of: SourceId, id: SourceId) -> bool {
+        let blocked = |at: &SourceId| {
+            let tail = self.tails.get(*at)?;
+            tail.predecessor.filter(|_| matches!(tail.state, State::Blocked { .. }))
+        };
+        core::iter::successors(Some(of), blocked).take(self.tails.len()).any(|at| at == id)
     }
 
     /// The look that must be exceeded before a successor of `before` may be read; `None`: no wait.

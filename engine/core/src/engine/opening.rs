@@ -42,9 +42,10 @@ const CLOSING_MAX: usize = 16;
 impl Engine {
     /// Hands out descriptors, first come first served; idle files give theirs up when none is left.
     pub(super) fn start_openings(&mut self, now: Nanos) {
-        if self.draining || now < self.open_again_at {
+        if self.draining || self.open_again_at.is_some_and(|again| now < again) {
             return;
         }
+        self.open_again_at = None;
         while let Some(&id) = self.opening.front() {
             let wanted = self.tails.get(id).is_some_and(|tail| matches!(tail.state, State::WantsOpen));
             if !wanted {
@@ -163,7 +164,7 @@ impl Engine {
             OpenFailure::Descriptors => {
                 tail.state = State::WantsOpen;
                 self.opening.push_front(id);
-                self.open_again_at = Nanos(now.0 + DESCRIPTORS_PAUSE_NANOS);
+                self.open_again_at = Some(Nanos(now.0 + DESCRIPTORS_PAUSE_NANOS));
             }
             OpenFailure::Vanished | OpenFailure::Other => {
                 let pause = tail.back_off();

@@ -125,7 +125,16 @@ impl Engine {
             self.make_ready(id);
             return;
         }
-        if buffer.len() < guarded || !guard.admits(&buffer[..guarded]) {
+        // A read that ends inside the guard may be a short one: it is believed the second time.
+        let cut = !buffer.is_empty() && buffer.len() < guarded;
+        if cut && !core::mem::replace(&mut tail.cut, true) {
+            self.pool.settle(buffer, 0, 0);
+            self.make_ready(id);
+            return;
+        }
+        tail.cut = false;
+        let replaced = tail.framed.position == Position::ZERO && tail.begins_otherwise(&buffer);
+        if buffer.len() < guarded || !guard.admits(&buffer[..guarded]) || replaced {
             self.pool.settle(buffer, 0, 0);
             self.begin_again(id, now);
             return;

@@ -31,6 +31,14 @@ impl Engine {
             let State::Held { batch, before } = core::mem::replace(&mut tail.state, State::Ready) else {
                 continue;
             };
+            if tail.ledger.is_lossy() {
+                // What it follows is lost: it is read again behind that.
+                tail.framed = before;
+                tail.unsettled = 0;
+                tail.state = State::Throttled;
+                self.give_up(batch);
+                continue;
+            }
             let (batch_id, span, mark, read_at) = (batch.id, batch.span, tail.framed, batch.read_at);
             match sink.try_send(batch) {
                 TrySend::Sent => {

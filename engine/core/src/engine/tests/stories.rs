@@ -450,3 +450,62 @@ fn k11_a_partition_that_takes_nothing_holds_up_its_files_only() {
         "#]],
     );
 }
+
+#[test]
+fn r07_a_file_truncated_before_any_line_was_whole_is_recognised_after_a_restart() {
+    check(
+        r#"append a "unfinished"; list; wait 30; truncate a; append a "one\n"; wait 30; ack; wait 30; kill; wait 60"#,
+        expect![[r#"
+            found /l/a at 0
+            replaced /l/a at 0
+            send #1 /l/a[0,4) one
+            kill
+            resume /l/a at 4
+        "#]],
+    );
+}
+
+#[test]
+fn r01_a_successor_that_is_older_than_its_predecessor_does_not_hide_its_name() {
+    check_with(
+        |item| item.close_after = Some(Duration::from_millis(100)),
+        r#"append a "1\n"; list; wait 30; ack; wait 500; rename a a.1; append a "2\n"; wait 10; append a.1 "3\n";
+           list; wait 60"#,
+        expect![[r#"
+            found /l/a at 0
+            send #1 /l/a[0,2) 1
+            renamed /l/a /l/a.1
+            send #2 /l/a[2,4) 3
+            found /l/a at 0
+            send #3 /l/a[0,2) 2
+        "#]],
+    );
+}
+
+#[test]
+fn g11_an_item_that_comes_back_before_its_lines_are_acknowledged_sends_nothing_twice() {
+    check(
+        r#"append a "1\n"; list; wait 30; retire; restore; list; wait 60; ack; wait 60; append a "2\n"; wait 60"#,
+        expect![[r#"
+            found /l/a at 0
+            send #1 /l/a[0,2) 1
+            resume /l/a at 2
+            send #2 /l/a[2,4) 2
+        "#]],
+    );
+}
+
+#[test]
+fn g11_the_position_of_an_item_that_is_gone_is_kept() {
+    check(
+        r#"append a "1\n"; append b "2\n"; list; wait 30; ack; retire; wait 100000; restore; wait 60"#,
+        expect![[r#"
+            found /l/a at 0
+            send #1 /l/a[0,2) 1
+            found /l/b at 0
+            send #2 /l/b[0,2) 2
+            resume /l/a at 2
+            resume /l/b at 2
+        "#]],
+    );
+}

@@ -238,6 +238,11 @@ impl World {
                 }
             }
             "counts" => self.counts(),
+            "retire" => self.engine.retire_item(ItemId(0), self.now),
+            "restore" => {
+                self.engine.change_item(ItemId(0), self.item.clone());
+                self.engine.list_all();
+            }
             "list" => self.engine.handle_directory_hint(b"/l"),
             "positions" => self.positions(),
             "saved" => {

@@ -1,0 +1,86 @@
+//! The simulator: the driver and the core as they are, in a world that a seed makes up.
+//!
+//! # The fault model
+//!
+//! **Files.** One directory, three bases (`a`, `b` of one item, `c` of another) with up to four names each, one
+//! of which no pattern matches. Files are appended to (also unfinished lines, also unseen by inotify),
+//! rotated, renamed over each other, unlinked while read and written, truncated, copied, copied and
+//! truncated, hard-linked, made unreadable. Inode numbers are reused at once; in one run of five the
+//! file system keeps no birth times. Reads fail (EIO, ESTALE, EINTR) or are short; opening fails (EIO,
+//! EACCES, EMFILE); listings fail, or miss what was renamed or created meanwhile; every job takes as long as it likes.
+//! inotify's queue overflows. In one run of four only two files may be open.
+//!
+//! **Kafka.** Three partitions keep their order; acknowledgements are late, partial, in another order across
+//! partitions, and sometimes within one. A producer gives up what it holds: a prefix of that is stored, and of
+//! that it may say so or not. The queue is full, a topic is away, a partition takes nothing, a
+//! record is refused for good.
+//!
+//! **Process, disk of the state, time.** A kill within a turn finds what the page cache had; a power cut finds any
+//! mixture of old and new sectors and names since the last sync. Syncs fail, the disk is full. Items are
+//! retired and come back, across restarts too. The wall clock jumps, the agent is stopped for a minute.
+//!
+//! # What is judged
+//!
+//! After every step: the chain of positions (the engine asserts it), memory and descriptors (B), no spinning, no record that
+//! nobody wrote (I), first occurrences in the order of their file (O), no record more often than losses, refusals, crashes and
+//! copies explain (D), positions after a crash at least what was promised (S), no deleted file closed before what was
+//! seen of it has arrived (L). At the end all faults stop: within simulated minutes
+//! everything is read and acknowledged, every complete line of every file that is there has arrived (L), and
+//! a last kill brings nothing twice.
+//!
+//! # What is not in it
+//!
+//! Log files that lose data in a power cut, symbolic links and directories that come and go (tests on real
+//! file systems do those), `read_from = "end"`, multiline and filters (the framing's own tests), rate limits,
+//! io_uring, librdkafka itself.
+//!
+//! A failure prints its seed and the shortest script found that still fails; such a script becomes
+//! a test in `found.rs`. `LOGDRIVE_SIM_SEEDS=1000..20000` chooses other seeds.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod found;
+mod judge;
+mod machine;
+mod random;
+mod run;
+mod script;
+#[allow(dead_code, reason = "the tests of the state use the rest")]
+#[path = "../state_disk/mod.rs"]
+mod state_disk;
+mod world;
+
+use std::ops::Range;
+
+/// Seeds of an ordinary test run.
+const SEEDS: Range<u64> = 0..1000;
+/// Failures that are told of at most.
+const FAILURES_MAX: usize = 5;
+/// Steps of a run.
+const STEPS: usize = 150;
+
+fn seeds() -> Range<u64> {
+    let Ok(text) = std::env::var("LOGDRIVE_SIM_SEEDS") else { return SEEDS };
+    let (from, upto) = text.split_once("..").expect("LOGDRIVE_SIM_SEEDS is like 0..1000");
+    from.parse().expect("a first seed")..upto.parse().expect("a last seed")
+}
+
+#[test]
+fn no_seed_breaks_a_promise() {
+    // A panic inside a run is a result like any other, and told with its script.
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut failures = Vec::new();
+    for seed in seeds() {
+        let steps = script::generate(seed, STEPS);
+        if let Err(wrong) = run::run(seed, &steps) {
+            let (short, wrong) = run::shrink(seed, steps, wrong);
+            let lines: String = short.iter().map(|step| format!("    {step:?},\n")).collect();
+            failures.push(format!("seed {seed}: {wrong}\nrun({seed}, &[\n{lines}])\n"));
+            if failures.len() == FAILURES_MAX {
+                break;
+            }
+        }
+    }
+    let _quiet = std::panic::take_hook();
+    assert!(failures.is_empty(), "{}", failures.concat());
+}
