@@ -21,33 +21,27 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::Interest;
 use tokio::net::unix::pipe::Sender;
 
-/// Runs every story over the ring and over the threads.
+/// Runs a story inside the ring's runtime, where the kernel has a ring for us.
+fn on_the_ring(story: impl AsyncFnOnce(Bell)) {
+    match choose(Io::Uring) {
+        Ok(_) => uring::start(story(Bell::default())),
+        Err(refused) => eprintln!("not run: {}", refused.advice()),
+    }
+}
+
+/// Runs every story over the ring, over the threads, and over what takes each for its files.
 macro_rules! conformance {
     ($($story:ident),* $(,)?) => {
         mod over_uring {
             use super::*;
             $(#[test] fn $story() {
-                if let Err(refused) = choose(Io::Uring) {
-                    eprintln!("not run: {}", refused.advice());
-                    return;
-                }
-                uring::start(async {
-                    let bell = Bell::default();
-                    super::$story(UringReads::new(bell.clone()), bell).await;
-                });
+                on_the_ring(async |bell| super::$story(UringReads::new(bell.clone()), bell).await);
             })*
         }
         mod over_both {
             use super::*;
             $(#[test] fn $story() {
-                if let Err(refused) = choose(Io::Uring) {
-                    eprintln!("not run: {}", refused.advice());
-                    return;
-                }
-                uring::start(async {
-                    let bell = Bell::default();
-                    super::$story(MixedReads::new(bell.clone()), bell).await;
-                });
+                on_the_ring(async |bell| super::$story(MixedReads::new(bell.clone()), bell).await);
             })*
         }
         mod over_threads {
