@@ -9,6 +9,7 @@
 //!
 //! With five pairs the interval is coarse: its ends are measured values, and they can be the extremes.
 
+use logdrive_load::random::Random;
 use serde::Serialize;
 
 /// Drawings per interval. The ends move by less than 1 % of the interval's width beyond this.
@@ -64,20 +65,16 @@ fn sorted_median(values: &mut [f64]) -> f64 {
     if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
 }
 
-/// SplitMix64 (Steele, Lea and Flood, 2014): eight bytes of state, repeatable, good enough to draw with.
-pub(crate) struct Rng(u64);
+/// The generator of seeded numbers that the load is made with, drawn without its bias towards small ones.
+pub(crate) struct Rng(Random);
 
 impl Rng {
     pub(crate) fn seeded(seed: u64) -> Rng {
-        Rng(seed)
+        Rng(Random::new(seed))
     }
 
     pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.0.draw()
     }
 
     /// A number below `bound`, by multiplication; its bias of `bound / 2^64` does not matter here.

@@ -93,7 +93,7 @@ impl Format {
     pub(crate) fn draft(self, random: &mut Random, at: usize, length: usize) -> Draft {
         // Once at random; a record that would be too long is made of the shortest words instead.
         for terse in [false, true] {
-            let words = Words { random: Random::new(random.next()), terse };
+            let words = Words { random: Random::new(random.draw()), terse };
             let bytes = self.composed(&mut words.clone(), at, 0).text.len();
             if bytes <= length {
                 return self.composed(&mut words.clone(), at, length - bytes);
@@ -175,7 +175,7 @@ fn nginx(draft: &mut Draft, words: &mut Words, more: usize) {
 
 fn json(draft: &mut Draft, words: &mut Words, more: usize) {
     let (level, service, ms) = (words.pick(LEVELS), words.pick(SERVICES), words.below(1000));
-    let (trace, status) = (words.random.next(), words.pick(STATUSES));
+    let (trace, status) = (words.random.draw(), words.pick(STATUSES));
     draft.put(format_args!("{{\"time\":\""));
     draft.put_time(Format::Json);
     let message = words.text("", ' ', more);

@@ -15,7 +15,7 @@ pub mod files;
 pub mod format;
 pub mod journal;
 pub mod payload;
-mod random;
+pub mod random;
 pub mod replay;
 pub mod run;
 pub mod schedule;

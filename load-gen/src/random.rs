@@ -1,33 +1,36 @@
 //! Numbers that look random and are the same for the same seed, on every machine and in every version.
 //!
 //! Not for secrets. There is a sequence ([`Random`]) for what is drawn in order, and a function
-//! ([`scatter`]) for what must be known of line 10^9 without drawing the ones before it.
+//! (`scatter`) for what must be known of line 10^9 without drawing the ones before it.
 
 /// The splitmix64 sequence: small, seedable, and stable across versions of everything.
 #[derive(Clone, Debug)]
-pub(crate) struct Random(u64);
+pub struct Random(u64);
 
 /// The odd number nearest to 2^64 divided by the golden ratio, as splitmix64 steps.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl Random {
-    pub(crate) fn new(seed: u64) -> Random {
+    /// The sequence of a seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Random {
         Random(seed)
     }
 
-    pub(crate) fn next(&mut self) -> u64 {
+    /// The next number of the sequence.
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(STEP);
         mix(self.0)
     }
 
     /// A number in `0..bound`; the bias of a 64-bit modulus is of no interest here.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
+        self.draw() % bound
     }
 
     /// A number in `0 < x <= 1`, in steps of 2^-53: never 0, so that it has a logarithm.
     pub(crate) fn unit(&mut self) -> f64 {
-        ((self.next() >> 11) + 1) as f64 / (1u64 << 53) as f64
+        ((self.draw() >> 11) + 1) as f64 / (1u64 << 53) as f64
     }
 
     /// A draw from the standard normal distribution (Box and Muller, 1958).
@@ -58,7 +61,7 @@ mod tests {
     fn scattered_numbers_are_those_of_the_sequence() {
         let mut random = Random::new(7);
         for index in 0..1000 {
-            assert_eq!(scatter(7, index), random.next());
+            assert_eq!(scatter(7, index), random.draw());
         }
     }
 
