@@ -33,7 +33,7 @@ use crate::pace::Pace;
 use crate::plan::{ItemPolicy, Limits};
 use crate::position::{Nanos, Position};
 use crate::schedule::Schedule;
-use crate::source::{FileId, ItemId, SourceId};
+use crate::source::{FileId, GenerationId, ItemId, SourceId};
 use crate::table::Table;
 pub use crate::tail::Ending;
 use crate::tail::{State, Tail};
@@ -96,10 +96,13 @@ pub enum Op {
         /// What.
         checkpoint: Checkpoint,
     },
-    /// Forget the checkpoint of a source, for good.
+    /// Forget the checkpoint of a source, for good, whether it was saved under this source or found at the
+    /// start.
     Forget {
         /// Whose.
         source: SourceId,
+        /// Of which generation.
+        generation: GenerationId,
     },
     /// Forget a checkpoint that no file answers to any more.
     ForgetStray {
@@ -195,6 +198,22 @@ struct Item {
     retired: bool,
 }
 
+/// What the last look at a directory found.
+#[derive(Copy, Clone, Eq, PartialEq, Debug, Default)]
+enum Found {
+    /// There was none yet.
+    #[default]
+    Nothing,
+    /// All of it: what was not listed is not there.
+    Whole,
+    /// A part, then an error.
+    Part,
+    /// It does not exist, and never did while this process ran.
+    Absent,
+    /// It is gone, and may come back with its files.
+    Gone,
+}
+
 #[derive(Debug, Default)]
 struct Directory {
     names: BTreeMap<RawPath, SourceId>,
@@ -202,7 +221,7 @@ struct Directory {
     root: bool,
     listing: bool,
     dirty: bool,
-    listed_once: bool,
+    found: Found,
     /// Listings in a row during which it changed.
     disturbed: u8,
     /// Not listed again before, so that a directory in constant change costs a bounded share.
@@ -220,8 +239,9 @@ pub struct Engine {
     items: Vec<Item>,
     tails: Table<Tail>,
     by_file: BTreeMap<FileId, SourceId>,
-    /// Files of retired items of which something is in flight: not taken up again before it is answered for.
-    retiring: BTreeMap<FileId, SourceId>,
+    /// Files that were let go, to be taken up again perhaps, with something in flight: not before that is
+    /// answered for.
+    leaving: BTreeMap<FileId, SourceId>,
     directories: BTreeMap<RawPath, Directory>,
     /// The sources of each family, oldest first.
     families: BTreeMap<u64, Vec<SourceId>>,
@@ -230,6 +250,10 @@ pub struct Engine {
     /// Strays are judged when every directory has been listed once.
     settled_in: bool,
     strays_until: Nanos,
+    /// Devices that have another number now: what a file on it had is known by the rest of its identity.
+    renumbered: Vec<u64>,
+    /// Checkpoints of an item that is back are among the strays: all are judged anew.
+    strays_claimed: bool,
     /// Generations that ended lately, for their copies.
     ghosts: Vec<Ghost>,
     /// Directories to list again.
@@ -276,12 +300,14 @@ impl Engine {
             items: Vec::new(),
             tails: Table::new(),
             by_file: BTreeMap::new(),
-            retiring: BTreeMap::new(),
+            leaving: BTreeMap::new(),
             directories: BTreeMap::new(),
             families: BTreeMap::new(),
             strays,
             settled_in: false,
             strays_until: Nanos(0),
+            renumbered: Vec::new(),
+            strays_claimed: false,
             ghosts: Vec::new(),
             dirty: Vec::new(),
             reconcile_at: Nanos(0),

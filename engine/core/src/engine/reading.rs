@@ -121,19 +121,22 @@ impl Engine {
         let guarded = guard.len as usize;
         if position.plus(guarded) != tail.framed.position {
             // The source was sent back to what is acknowledged while this read was under way.
+            tail.cut = false;
             self.pool.settle(buffer, 0, 0);
             self.make_ready(id);
             return;
         }
-        // A read that ends inside the guard may be a short one: it is believed the second time.
-        let cut = !buffer.is_empty() && buffer.len() < guarded;
+        // A read that ends inside what is known may be a short one: it is believed the second time.
+        let at_start = tail.framed.position == Position::ZERO;
+        let known = if at_start { tail.fingerprint.len as usize } else { guarded };
+        let cut = !buffer.is_empty() && buffer.len() < known;
         if cut && !core::mem::replace(&mut tail.cut, true) {
             self.pool.settle(buffer, 0, 0);
             self.make_ready(id);
             return;
         }
         tail.cut = false;
-        let replaced = tail.framed.position == Position::ZERO && tail.begins_otherwise(&buffer);
+        let replaced = at_start && tail.begins_otherwise(&buffer);
         if buffer.len() < guarded || !guard.admits(&buffer[..guarded]) || replaced {
             self.pool.settle(buffer, 0, 0);
             self.begin_again(id, now);
@@ -152,7 +155,8 @@ impl Engine {
         let id = read.source;
         self.read_returned(id);
         self.pool.settle(read.buffer, 0, 0);
-        let Some(tail) = self.tails.get_mut(id) else { return };
+        let tail = self.tails.get_mut(id).filter(|tail| matches!(tail.state, State::Reading));
+        let Some(tail) = tail else { return };
         let back_off = tail.back_off();
         self.release(id);
         self.rest(id, now + back_off);
@@ -174,7 +178,11 @@ impl Engine {
         let rested = policy.flush_after.is_some_and(|after| now >= tail.unsettled_at + after);
         let end = if short {
             // What has not changed since the last look may be finished by force; what has, may not.
-            if (closing || rested) && seen == tail.unsettled { End::Flush } else { End::More }
+            if (closing && !tail.displaced || rested) && seen == tail.unsettled {
+                End::Flush
+            } else {
+                End::More
+            }
         } else {
             End::More
         };
@@ -184,6 +192,9 @@ impl Engine {
             Limit { events_max: if cautious { 1 } else { BATCH_EVENTS_MAX }, lines_max: allowed.max(1) };
         let framed = policy.frame(data, tail.framed.skipping, end, limit, &mut events);
         let limited = events.len() >= limit.events_max || framed.lines >= limit.lines_max;
+        if framed.settled > 0 {
+            tail.torn = end == End::Flush && data[framed.settled - 1] != b'\n';
+        }
 
         let span = Span::of(tail.framed.position, framed.settled);
         let mark = Mark {
@@ -267,9 +278,12 @@ impl Engine {
         let grace = self.tails.get(id).map(|tail| self.policy(tail.origin.item).unlinked.grace);
         let (Some(tail), Some(grace)) = (self.tails.get_mut(id), grace) else { return };
         // The descriptor is kept until Kafka has everything: a lost batch is read again through it.
-        if tail.is_closing(now, grace) && tail.unsettled == 0 && tail.ledger.is_settled() {
-            self.end(id, Ending::Unlinked, now);
-            return;
+        if tail.is_closing(now, grace) && tail.ledger.is_settled() {
+            if tail.unsettled == 0 {
+                return self.end(id, Ending::Unlinked, now);
+            } else if tail.displaced {
+                return self.end(id, Ending::Gone, now);
+            }
         }
         if tail.unwatched {
             self.rest(id, Nanos(now.0 + UNWATCHED_NANOS));
