@@ -146,6 +146,9 @@ impl Engine {
         for entry in &listing.entries {
             self.see(entry, now, wall_ns);
         }
+        if let Some((path, files)) = self.left_out.take() {
+            self.ops.push_back(Op::Note(Note::TooManyFiles { path, files }));
+        }
         if listing.complete {
             self.miss(&listing, now);
         }
@@ -213,9 +216,9 @@ impl Engine {
             self.strays.extend(stray);
             return;
         };
-        if self.tails.len() >= self.limits.sources {
+        if !self.has_room_for(item) {
             self.strays.extend(stray);
-            self.ops.push_back(Op::Note(Note::TooManyFiles { path: entry.path.clone() }));
+            self.left_out.get_or_insert_with(|| (entry.path.clone(), 0)).1 += 1;
             return;
         }
         let path = alloc::string::String::from_utf8_lossy(&entry.path);
@@ -245,7 +248,7 @@ impl Engine {
         let elder = self.families.get(&family).and_then(|members| members.last()).copied();
         tail.predecessor = elder.filter(|&elder| self.can_precede(elder, &entry.path));
         let predecessor = tail.predecessor;
-        let id = self.tails.insert(tail);
+        let id = self.add_source(tail);
         if let Some(elder) = predecessor.and_then(|elder| self.tails.get_mut(elder)) {
             elder.successor = Some(id);
         }
@@ -255,6 +258,26 @@ impl Engine {
         if !(old && stray.is_none()) {
             self.make_ready(id);
         }
+    }
+
+    /// Whether one more file of an item can be followed. Half of the limit is shared out evenly among the
+    /// items, so that files without number in the directories of one leave room for those of the others;
+    /// the rest is for whoever comes first.
+    fn has_room_for(&self, item: ItemId) -> bool {
+        let most = self.limits.sources;
+        if self.tails.len() < most / 2 {
+            return true;
+        }
+        let items = self.items_configured();
+        let share = most / 2 / items;
+        let beyond: usize = self.items.iter().map(|item| item.sources.saturating_sub(share)).sum();
+        let own = self.items[item.0 as usize].sources < share;
+        self.tails.len() < most && (own || beyond < most - share * items)
+    }
+
+    pub(super) fn add_source(&mut self, tail: Tail) -> SourceId {
+        self.items[tail.origin.item.0 as usize].sources += 1;
+        self.tails.insert(tail)
     }
 
     /// Order is kept within one directory: `elder` is read to its end before a new file of its family.

@@ -57,7 +57,7 @@ impl Engine {
         tail.predecessor = copy;
         tail.fingerprint = stray.map_or_else(Fingerprint::default, |stray| stray.fingerprint);
         let family = tail.origin.family;
-        let new = self.tails.insert(tail);
+        let new = self.add_source(tail);
         let copy = copy.and_then(|copy| self.tails.get_mut(copy));
         if let Some(waiting) = copy.and_then(|copy| copy.successor.replace(new)) {
             // Only one can wait for it.
@@ -121,6 +121,7 @@ impl Engine {
             self.ops.push_back(Op::Forget { source: id });
         }
         self.tails.remove(id);
+        self.items[item.0 as usize].sources -= 1;
         self.leave_family(family, id);
         let adopted = suspects.into_iter().find(|&suspect| self.adopt(suspect, acked, fingerprint));
         let counts = &mut self.items[item.0 as usize].counts;

@@ -91,6 +91,7 @@ impl Sink for Broker {
             .iter()
             .map(|event| String::from_utf8_lossy(batch.event(*event)).into_owned())
             .collect();
+        let text = if text.len() > 9 { format!("{} lines", text.len()) } else { text.join("|") };
         self.names.push(batch.id.0);
         writeln!(
             self.log,
@@ -98,7 +99,7 @@ impl Sink for Broker {
             self.names.len(),
             batch.origin.path,
             batch.span,
-            text.join("|").escape_debug()
+            text.escape_debug()
         )
         .unwrap();
         self.pending.push(batch);
@@ -157,6 +158,8 @@ impl World {
     fn engine(item: &ItemPolicy, limits: Limits, strays: Vec<Checkpoint>) -> Engine {
         let mut engine = Engine::new(limits, item.frame.buffer_bytes_min(), strays.len() as u64, strays);
         engine.add_item(item.clone());
+        // The item of all names that end in `.two`.
+        engine.add_item(ItemPolicy { name: item.name + 1, ..item.clone() });
         engine.add_root(Arc::from(&b"/l"[..]));
         engine
     }
@@ -187,6 +190,11 @@ impl World {
                 file.content.extend_from_slice(text.as_bytes());
                 file.modified_ns = self.now.0 as i64;
                 self.hint(ino);
+            }
+            "fill" => {
+                let lines: String =
+                    (0..second.parse().unwrap()).map(|at| format!("line {at:05}\\n")).collect();
+                self.step(&format!("append {first} {lines}"));
             }
             "truncate" => {
                 let ino = self.names[&path];
@@ -379,7 +387,7 @@ impl World {
                     let file = &self.files[ino];
                     Entry {
                         path: Arc::from(&name[..]),
-                        item: (!name.ends_with(b".out")).then_some(ItemId(0)),
+                        item: item_of(name),
                         file: file.id,
                         size: file.content.len() as u64,
                         modified_ns: file.modified_ns,
@@ -442,7 +450,9 @@ impl World {
             }
             Note::Replaced { path, position } => writeln!(log, "replaced {} at {position:?}", text(path)),
             Note::Adopted { path, position } => writeln!(log, "adopted {} at {position:?}", text(path)),
-            Note::TooManyFiles { path } => writeln!(log, "too many files: {}", text(path)),
+            Note::TooManyFiles { path, files } => {
+                writeln!(log, "too many files: {files}, as {}", text(path))
+            }
             Note::Refused { path, position, code } => {
                 writeln!(log, "refused {} at {position:?} code {code}", text(path))
             }
@@ -452,6 +462,11 @@ impl World {
         }
         .unwrap();
     }
+}
+
+fn item_of(name: &[u8]) -> Option<ItemId> {
+    let item = ItemId(u32::from(name.ends_with(b".two")));
+    (!name.ends_with(b".out")).then_some(item)
 }
 
 /// A generation's name does not matter to any story.
