@@ -13,6 +13,7 @@ use logdrive_core::position::Position;
 use logdrive_core::source::{FileId, ItemId, SourceId};
 
 mod error;
+mod hard_link;
 mod list;
 mod mounts;
 mod open;
