@@ -153,7 +153,9 @@ impl Engine {
         let id = read.source;
         self.read_returned(id);
         self.pool.settle(read.buffer, 0, 0);
-        let Some(tail) = self.tails.get_mut(id) else { return };
+        // A generation that is over meanwhile stays over.
+        let reading = |tail: &&mut Tail| matches!(tail.state, State::Reading);
+        let Some(tail) = self.tails.get_mut(id).filter(reading) else { return };
         let back_off = tail.back_off();
         self.release(id);
         self.rest(id, now + back_off);
