@@ -83,6 +83,8 @@ pub enum Ending {
     Gone,
     /// Its item is no longer configured.
     Retired,
+    /// Its file system is not mounted any more, and may come back.
+    Away,
 }
 
 /// A source and everything the engine knows of it.
@@ -132,6 +134,8 @@ pub(crate) struct Tail {
     pub(crate) idle_since: Nanos,
     /// When the unsettled end last changed; a flush is due some time after.
     pub(crate) unsettled_at: Nanos,
+    /// The file system of its directory is another one than it was: what is not there is not deleted.
+    pub(crate) away: bool,
     /// When the last name went.
     pub(crate) unlinked_at: Option<Nanos>,
     /// After a refusal events are sent one by one up to here.
@@ -187,6 +191,7 @@ impl Tail {
             productive_at: Nanos(0),
             idle_since: now,
             unsettled_at: now,
+            away: false,
             unlinked_at: None,
             cautious_until: Position::ZERO,
             cut: false,

@@ -19,6 +19,8 @@ use crate::tail::{Ending, State, Tail};
 /// A directory rests this long after a listing, and at least [`REST_SHARE`] times what that took.
 const LISTING_REST: Duration = Duration::from_millis(20);
 const REST_SHARE: u32 = 10;
+/// What is remembered of a file whose file system is not mounted any more is kept for a week.
+const AWAY_NANOS: u64 = 7 * 24 * 3600 * 1_000_000_000;
 /// A directory that changes while it is listed is listed again at once, this often in a row.
 const DISTURBED_MAX: u8 = 3;
 
@@ -93,6 +95,9 @@ impl Engine {
     /// Files without a name are in no listing: with each reconcile they are looked at, and those that
     /// have been held undrained for too long are given up.
     fn look_at_nameless(&mut self, now: Nanos) {
+        while self.away.front().is_some_and(|(_, until)| now >= *until) {
+            self.forget_oldest_away();
+        }
         let nameless = self.tails.iter().filter(|(_, tail)| tail.names.is_empty());
         let ids: Vec<SourceId> = nameless.map(|(id, _)| id).collect();
         for id in ids {
@@ -153,6 +158,37 @@ impl Engine {
             self.miss(&listing, now);
         }
         self.settle_in(now);
+    }
+
+    /// The file system that a directory is on, or, if it is not there, that it would be on. Comes before its
+    /// listing: where it has changed, the names that are missing then are not deleted but away.
+    pub fn handle_device(&mut self, directory: &[u8], device: u64) {
+        let Some(entry) = self.directories.get_mut(directory) else { return };
+        let before = core::mem::replace(&mut entry.device, device);
+        if before == device || before == 0 {
+            return;
+        }
+        for id in entry.names.values() {
+            if let Some(tail) = self.tails.get_mut(*id) {
+                tail.away = tail.file.dev == before;
+            }
+        }
+    }
+
+    /// The checkpoint of a file that is away waits for it, but not for ever.
+    pub(super) fn await_return(&mut self, file: FileId, now: Nanos) {
+        self.away.push_back((file, Nanos(now.0 + AWAY_NANOS)));
+        if self.away.len() > self.limits.sources {
+            self.forget_oldest_away();
+        }
+    }
+
+    fn forget_oldest_away(&mut self) {
+        let Some((file, _)) = self.away.pop_front() else { return };
+        if let Some(at) = self.strays.iter().position(|stray| stray.file == file) {
+            let checkpoint = self.strays.swap_remove(at);
+            self.ops.push_back(Op::ForgetStray { checkpoint, away: true });
+        }
     }
 
     /// A directory is gone: so are all names in it.
@@ -293,6 +329,7 @@ impl Engine {
     /// A known file as listed: wake it when its size is not what was read.
     fn grow(&mut self, id: SourceId, entry: &Entry) {
         let Some(tail) = self.tails.get_mut(id) else { return };
+        tail.away = false;
         let expected = if tail.is_dormant() { tail.size } else { tail.read() };
         // What is behind the last line end may be written over in place, which changes no size.
         let changed = entry.size != expected.0 || tail.unsettled > 0;
@@ -393,7 +430,7 @@ impl Engine {
         self.strays = kept;
         self.strays_until = Nanos(u64::MAX);
         for checkpoint in gone {
-            self.ops.push_back(Op::ForgetStray { checkpoint });
+            self.ops.push_back(Op::ForgetStray { checkpoint, away: false });
         }
     }
 

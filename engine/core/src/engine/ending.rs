@@ -88,7 +88,11 @@ impl Engine {
             self.give_up(batch);
         }
         let Some(tail) = self.tails.get_mut(id) else { return };
-        let lost_bytes = tail.size.since(tail.framed.position);
+        let (ending, lost_bytes) = match tail.away {
+            // It is read on when it is back.
+            true => (Ending::Away, 0),
+            false => (ending, tail.size.since(tail.framed.position)),
+        };
         tail.state = State::Ended;
         tail.ending = Some(ending);
         let (item, successor, file) = (tail.origin.item, tail.successor.take(), tail.file);
@@ -97,6 +101,10 @@ impl Engine {
         self.ops.push_back(Op::Note(Note::Over { path, ending, lost_bytes }));
         if self.by_file.get(&file) == Some(&id) {
             self.by_file.remove(&file);
+        }
+        if ending == Ending::Away {
+            self.retiring.insert(file, id);
+            self.await_return(file, now);
         }
         if let Some(next) = successor {
             self.unblock(next);
@@ -115,7 +123,8 @@ impl Engine {
         let (item, family) = (tail.origin.item, tail.origin.family);
         let (ending, fingerprint) = (tail.ending, tail.fingerprint);
         let suspects = core::mem::take(&mut tail.suspects);
-        if ending == Some(Ending::Retired) {
+        let kept = matches!(ending, Some(Ending::Retired | Ending::Away));
+        if kept {
             self.park(id);
         } else {
             self.ops.push_back(Op::Forget { source: id });
@@ -125,7 +134,7 @@ impl Engine {
         self.leave_family(family, id);
         let adopted = suspects.into_iter().find(|&suspect| self.adopt(suspect, acked, fingerprint));
         let counts = &mut self.items[item.0 as usize].counts;
-        let again = adopted.is_some() || ending == Some(Ending::Retired);
+        let again = adopted.is_some() || kept;
         counts.land(lost, if again { Fate::Replayed } else { Fate::Vanished });
         if ending == Some(Ending::Truncated) && adopted.is_none() {
             counts.bytes_gone += unread;

@@ -106,8 +106,10 @@ pub enum Op {
     ForgetStray {
         /// What was remembered.
         checkpoint: Checkpoint,
+        /// Its file system has not come back for long; else its file was gone at the start.
+        away: bool,
     },
-    /// The item of a source is gone: its checkpoint is kept, but is nobody's.
+    /// The item or the file system of a source is gone: its checkpoint is kept, but is nobody's.
     Park {
         /// Whose it was.
         source: SourceId,
@@ -211,6 +213,8 @@ struct Directory {
     listed_once: bool,
     /// Listings in a row during which it changed.
     disturbed: u8,
+    /// The file system that it is on, or would be; 0 as long as that is not known.
+    device: u64,
     /// Not listed again before, so that a directory in constant change costs a bounded share.
     rest_until: Nanos,
     started_at: Nanos,
@@ -233,6 +237,8 @@ pub struct Engine {
     families: BTreeMap<u64, Vec<SourceId>>,
     /// Checkpoints of the last process that no file has answered to yet.
     strays: Vec<Checkpoint>,
+    /// Strays whose file system is away, by file, and how long they are kept: the oldest first.
+    away: VecDeque<(FileId, Nanos)>,
     /// Strays are judged when every directory has been listed once.
     settled_in: bool,
     strays_until: Nanos,
@@ -290,6 +296,7 @@ impl Engine {
             directories: BTreeMap::new(),
             families: BTreeMap::new(),
             strays,
+            away: VecDeque::new(),
             settled_in: false,
             strays_until: Nanos(0),
             ghosts: Vec::new(),

@@ -133,6 +133,8 @@ pub(super) struct World {
     quiet: bool,
     /// The next listing misses this name: it came while the directory was read.
     overlooked: Option<Vec<u8>>,
+    /// Nothing is in the directory but the mount point.
+    unmounted: bool,
 }
 
 impl World {
@@ -152,6 +154,7 @@ impl World {
             births: 0,
             quiet: false,
             overlooked: None,
+            unmounted: false,
         }
     }
 
@@ -227,6 +230,7 @@ impl World {
             "full" => self.broker.full = first == "on",
             "overlook" => self.overlooked = Some(path),
             // The directory cannot be listed: nothing in it is found meanwhile.
+            "unmount" | "mount" => self.unmounted = verb == "unmount",
             "quiet" => self.quiet = first == "on",
             "block" => self.broker.blocked = (!first.is_empty()).then(|| format!("/l/{first}")),
             "away" => self.broker.away = first == "on",
@@ -393,7 +397,10 @@ impl World {
                         modified_ns: file.modified_ns,
                     }
                 });
-                let listing = Listing { directory, entries: entries.collect(), complete: !self.quiet };
+                let entries = if self.unmounted { Vec::new() } else { entries.collect() };
+                let complete = !self.quiet;
+                self.engine.handle_device(&directory, if self.unmounted { 9 } else { 1 });
+                let listing = Listing { directory, entries, complete };
                 if overlooked.is_some() {
                     self.engine.handle_directory_hint(b"/l");
                 }
@@ -426,8 +433,9 @@ impl World {
             Op::Save { source, checkpoint } => drop(self.saved.insert(source, checkpoint)),
             Op::Park { .. } => {}
             Op::Forget { source } => drop(self.saved.remove(&source)),
-            Op::ForgetStray { checkpoint } => {
-                writeln!(self.broker.log, "forget stray {:?}", checkpoint.position).unwrap();
+            Op::ForgetStray { checkpoint, away } => {
+                let why = if away { "away" } else { "stray" };
+                writeln!(self.broker.log, "forget {why} {:?}", checkpoint.position).unwrap();
             }
             Op::Note(note) => self.note(&note),
             Op::Watch { .. } | Op::Unwatch { .. } | Op::Arm { .. } => {}
