@@ -93,6 +93,8 @@ pub enum Ending {
     Gone,
     /// Its item is no longer configured.
     Retired,
+    /// Its file system is not mounted any more, and may come back.
+    Away,
 }
 
 /// A source and everything the engine knows of it.
@@ -142,11 +144,11 @@ pub(crate) struct Tail {
     pub(crate) idle_since: Nanos,
     /// When the unsettled end last changed; a flush is due some time after.
     pub(crate) unsettled_at: Nanos,
+    /// Its directory is gone, or the file system of that is another one: what is not there is not deleted, may
+    /// come back, and is not finished by force.
+    pub(crate) away: bool,
     /// When the last name went.
     pub(crate) unlinked_at: Option<Nanos>,
-    /// The last name went with its directory, which may come back: nothing is finished by force, and its
-    /// position is kept for a while.
-    pub(crate) displaced: bool,
     /// After a refusal events are sent one by one up to here.
     pub(crate) cautious_until: Position,
     /// `framed` lies within a line, whose beginning was sent as it was.
@@ -204,8 +206,8 @@ impl Tail {
             productive_at: Nanos(0),
             idle_since: now,
             unsettled_at: now,
+            away: false,
             unlinked_at: None,
-            displaced: false,
             cautious_until: Position::ZERO,
             torn: false,
             cut: false,

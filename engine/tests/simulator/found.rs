@@ -385,3 +385,17 @@ fn r01_a_listing_during_which_hints_were_lost_is_not_believed() {
     )
     .unwrap();
 }
+
+#[test]
+fn g11_a_read_that_fails_after_its_item_is_gone_does_not_bring_the_file_back() {
+    run(
+        461,
+        &[
+            Step(Append { path: 6, lines: 5, open: true, silent: true }, 3137503316),
+            Step(Append { path: 2, lines: 5, open: false, silent: true }, 1616456714),
+            Step(Wait { ms: 5 }, 1627264432),
+            Step(Retire { item: 0 }, 2044003254),
+        ],
+    )
+    .unwrap();
+}

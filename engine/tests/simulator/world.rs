@@ -429,7 +429,7 @@ impl World {
                     });
                 }
                 let listing = Listing { directory, entries, complete: !failing };
-                Done::Listed { listing, directories: Vec::new(), problems }
+                Done::Listed { listing, directories: Vec::new(), problems, device: None }
             }
             Job::Open { source, path, before, .. } => {
                 let result = self.open_file(&path, before.0 as usize);

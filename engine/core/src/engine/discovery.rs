@@ -19,6 +19,8 @@ use crate::tail::{Ending, State, Tail, Unseen};
 /// A directory rests this long after a listing, and at least [`REST_SHARE`] times what that took.
 const LISTING_REST: Duration = Duration::from_millis(20);
 const REST_SHARE: u32 = 10;
+/// What is remembered of a file whose file system is not mounted any more is kept for a week.
+const AWAY_NANOS: u64 = 7 * 24 * 3600 * 1_000_000_000;
 /// A directory that changes while it is listed is listed again at once, this often in a row.
 const DISTURBED_MAX: u8 = 3;
 
@@ -98,6 +100,9 @@ impl Engine {
     /// Files without a name are in no listing: with each reconcile they are looked at, and those that
     /// have been held undrained for too long are given up.
     fn look_at_nameless(&mut self, now: Nanos) {
+        while self.away.front().is_some_and(|(_, until)| now >= *until) {
+            self.forget_oldest_away();
+        }
         let nameless = self.tails.iter().filter(|(_, tail)| tail.names.is_empty());
         let ids: Vec<SourceId> = nameless.map(|(id, _)| id).collect();
         for id in ids {
@@ -151,10 +156,44 @@ impl Engine {
         for entry in &listing.entries {
             self.see(entry, now, wall_ns);
         }
+        if let Some((path, files)) = self.left_out.take() {
+            self.ops.push_back(Op::Note(Note::TooManyFiles { path, files }));
+        }
         if listing.complete {
             self.miss(&listing, now);
         }
         self.settle_in(now);
+    }
+
+    /// The file system that a directory is on, or, if it is not there, that it would be on. Comes before its
+    /// listing: where it has changed, the names that are missing then are not deleted but away.
+    pub fn handle_device(&mut self, directory: &[u8], device: u64) {
+        let Some(entry) = self.directories.get_mut(directory) else { return };
+        let before = core::mem::replace(&mut entry.device, device);
+        if before == device || before == 0 {
+            return;
+        }
+        for id in entry.names.values() {
+            if let Some(tail) = self.tails.get_mut(*id) {
+                tail.away = tail.file.dev == before;
+            }
+        }
+    }
+
+    /// The checkpoint of a file that is away waits for it, but not for ever.
+    pub(super) fn await_return(&mut self, file: FileId, now: Nanos) {
+        self.away.push_back((file, Nanos(now.0 + AWAY_NANOS)));
+        if self.away.len() > self.limits.sources {
+            self.forget_oldest_away();
+        }
+    }
+
+    fn forget_oldest_away(&mut self) {
+        let Some((file, _)) = self.away.pop_front() else { return };
+        if let Some(at) = self.strays.iter().position(|stray| stray.file == file) {
+            let checkpoint = self.strays.swap_remove(at);
+            self.ops.push_back(Op::ForgetStray { checkpoint, away: true });
+        }
     }
 
     /// A directory is gone: so are all names in it.
@@ -174,7 +213,7 @@ impl Engine {
         }
         for (name, id) in names {
             if let Some(tail) = self.tails.get_mut(id) {
-                tail.displaced = tail.names.iter().all(|other| *other == name);
+                tail.away |= tail.names.iter().all(|other| *other == name);
             }
             self.drop_name(id, &name, now);
         }
@@ -224,9 +263,9 @@ impl Engine {
             self.strays.extend(stray);
             return;
         };
-        if self.tails.len() >= self.limits.sources {
+        if !self.has_room_for(item) {
             self.strays.extend(stray);
-            self.ops.push_back(Op::Note(Note::TooManyFiles { path: entry.path.clone() }));
+            self.left_out.get_or_insert_with(|| (entry.path.clone(), 0)).1 += 1;
             return;
         }
         let path = alloc::string::String::from_utf8_lossy(&entry.path);
@@ -257,7 +296,7 @@ impl Engine {
         let elder = self.families.get(&family).and_then(|members| members.last()).copied();
         tail.predecessor = elder.filter(|&elder| self.can_precede(elder, &entry.path));
         let predecessor = tail.predecessor;
-        let id = self.tails.insert(tail);
+        let id = self.add_source(tail);
         if let Some(elder) = predecessor.and_then(|elder| self.tails.get_mut(elder)) {
             elder.successor = Some(id);
         }
@@ -267,6 +306,26 @@ impl Engine {
         if !(old && stray.is_none()) {
             self.make_ready(id);
         }
+    }
+
+    /// Whether one more file of an item can be followed. Half of the limit is shared out evenly among the
+    /// items, so that files without number in the directories of one leave room for those of the others;
+    /// the rest is for whoever comes first.
+    fn has_room_for(&self, item: ItemId) -> bool {
+        let most = self.limits.sources;
+        if self.tails.len() < most / 2 {
+            return true;
+        }
+        let items = self.items_configured();
+        let share = most / 2 / items;
+        let beyond: usize = self.items.iter().map(|item| item.sources.saturating_sub(share)).sum();
+        let own = self.items[item.0 as usize].sources < share;
+        self.tails.len() < most && (own || beyond < most - share * items)
+    }
+
+    pub(super) fn add_source(&mut self, tail: Tail) -> SourceId {
+        self.items[tail.origin.item.0 as usize].sources += 1;
+        self.tails.insert(tail)
     }
 
     /// Order is kept within one directory: `elder` is read to its end before a new file of its family.
@@ -283,6 +342,7 @@ impl Engine {
     fn grow(&mut self, id: SourceId, entry: &Entry) {
         let Some(tail) = self.tails.get_mut(id) else { return };
         tail.by_checkpoint &= entry.item.is_none();
+        tail.away = false;
         let expected = if tail.is_dormant() { tail.size } else { tail.read() };
         // What is behind the last line end may be written over in place, which changes no size.
         let changed = entry.size != expected.0 || tail.unsettled > 0;
@@ -304,7 +364,7 @@ impl Engine {
 
     fn add_name(&mut self, id: SourceId, entry: &Entry) {
         let Some(tail) = self.tails.get_mut(id) else { return };
-        (tail.unlinked_at, tail.displaced) = (None, false);
+        (tail.unlinked_at, tail.away) = (None, false);
         if !tail.names.contains(&entry.path) {
             tail.names.push(entry.path.clone());
         }
@@ -397,7 +457,7 @@ impl Engine {
         });
         self.strays = kept;
         for checkpoint in gone {
-            self.ops.push_back(Op::ForgetStray { checkpoint });
+            self.ops.push_back(Op::ForgetStray { checkpoint, away: false });
         }
     }
 
@@ -417,6 +477,7 @@ impl Engine {
             })
         };
         let stray = exact.or_else(moved).map(|at| self.strays.swap_remove(at))?;
+        self.away.retain(|(file, _)| *file != stray.file);
         if stray.file.dev != file.dev && !self.renumbered.contains(&stray.file.dev) {
             self.renumbered.push(stray.file.dev);
         }

@@ -45,8 +45,8 @@ impl Engine {
         let names = core::mem::take(&mut old.names);
         let path = names.first().cloned().unwrap_or_else(|| Arc::from(origin.path.as_bytes()));
         let was_open = core::mem::replace(&mut old.open, false);
-        let (unlinked_at, displaced, by_checkpoint) = (old.unlinked_at, old.displaced, old.by_checkpoint);
-        old.displaced = false;
+        let (unlinked_at, away, by_checkpoint) = (old.unlinked_at, old.away, old.by_checkpoint);
+        old.away = false;
         let (copy, successor) = (old.suspects.first().copied(), old.successor.take());
         old.state = State::Ended;
         old.ending = Some(Ending::Truncated);
@@ -61,12 +61,12 @@ impl Engine {
         tail.open = was_open;
         tail.introduced = true;
         tail.examined = true;
-        (tail.unlinked_at, tail.displaced) = (unlinked_at, displaced);
+        (tail.unlinked_at, tail.away) = (unlinked_at, away);
         tail.by_checkpoint = by_checkpoint;
         tail.predecessor = copy;
         tail.fingerprint = stray.map_or_else(Fingerprint::default, |stray| stray.fingerprint);
         let family = tail.origin.family;
-        let new = self.tails.insert(tail);
+        let new = self.add_source(tail);
         let copy = copy.and_then(|copy| self.tails.get_mut(copy));
         if let Some(waiting) = copy.and_then(|copy| copy.successor.replace(new)) {
             // Only one can wait for it.
@@ -97,19 +97,23 @@ impl Engine {
             self.give_up(batch);
         }
         let Some(tail) = self.tails.get_mut(id) else { return };
-        let lost_bytes = tail.size.since(tail.framed.position);
+        let (ending, lost_bytes) = match tail.away {
+            // It is read on when it is back.
+            true => (Ending::Away, 0),
+            false => (ending, tail.size.since(tail.framed.position)),
+        };
         tail.state = State::Ended;
         tail.ending = Some(ending);
         let (item, successor, file) = (tail.origin.item, tail.successor.take(), tail.file);
-        let displaced = tail.displaced;
         let path = Arc::from(tail.origin.path.as_bytes());
         self.items[item.0 as usize].counts.bytes_gone += lost_bytes;
         self.ops.push_back(Op::Note(Note::Over { path, ending, lost_bytes }));
         if self.by_file.get(&file) == Some(&id) {
             self.by_file.remove(&file);
-            if displaced {
-                self.leaving.insert(file, id);
-            }
+        }
+        if ending == Ending::Away {
+            self.leaving.insert(file, id);
+            self.await_return(file, now);
         }
         if let Some(next) = successor {
             self.unblock(next);
@@ -129,12 +133,14 @@ impl Engine {
         let (ending, fingerprint) = (tail.ending, tail.fingerprint);
         let suspects = core::mem::take(&mut tail.suspects);
         let (head, torn) = (core::mem::take(&mut tail.head), tail.torn);
-        if ending == Some(Ending::Retired) || tail.displaced {
+        let kept = matches!(ending, Some(Ending::Retired | Ending::Away));
+        if kept {
             self.park(id);
         } else {
             self.ops.push_back(Op::Forget { source: id, generation });
         }
         self.tails.remove(id);
+        self.items[item.0 as usize].sources -= 1;
         self.leave_family(family, id);
         // What goes on within a line would never be that line.
         let adopted = suspects.into_iter().filter(|_| !torn).find(|&suspect| {
@@ -143,7 +149,7 @@ impl Engine {
             known.is_some_and(|known| self.adopt(suspect, acked, known))
         });
         let counts = &mut self.items[item.0 as usize].counts;
-        let again = adopted.is_some() || ending == Some(Ending::Retired);
+        let again = adopted.is_some() || kept;
         counts.land(lost, if again { Fate::Replayed } else { Fate::Vanished });
         if ending == Some(Ending::Truncated) && adopted.is_none() {
             counts.bytes_gone += unread;

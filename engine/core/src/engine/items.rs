@@ -17,6 +17,8 @@ impl Engine {
             policy,
             pace,
             counts: ItemCounts::default(),
+            sources: 0,
+            open: 0,
             away_until: Nanos(0),
             retired: false,
         });
@@ -69,6 +71,18 @@ impl Engine {
         self.finish_if_settled(id, now);
     }
 
+    pub(super) fn items_configured(&self) -> usize {
+        self.items.iter().filter(|item| !item.retired).count().max(1)
+    }
+
+    /// Whether an item must let go of one of its descriptors when one is lacking for `wanting`: it has more
+    /// than its share, or all of it and the file is its own. A file without a descriptor is not watched, so
+    /// whoever has no more than their share keeps it.
+    pub(super) fn spares_descriptor(&self, item: ItemId, wanting: ItemId) -> bool {
+        let share = self.limits.open_files / self.items_configured();
+        self.items[item.0 as usize].open + usize::from(item == wanting) > share
+    }
+
     /// Directories where files of the items may be found; those that are new are listed at once.
     pub fn add_root(&mut self, directory: RawPath) {
         self.add_directory(directory, true);
@@ -84,6 +98,7 @@ impl Engine {
         let Some(tail) = self.tails.get_mut(id) else { return };
         if tail.open {
             tail.open = false;
+            self.items[tail.origin.item.0 as usize].open -= 1;
             self.open_count -= 1;
             let pause = tail.back_off();
             if !matches!(tail.state, State::Ended) {

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::{Engine, Note, Op};
 use crate::position::{Nanos, Position};
-use crate::source::{FINGERPRINT_BYTES_MAX, FileId, Fingerprint, SourceId};
+use crate::source::{FINGERPRINT_BYTES_MAX, FileId, Fingerprint, ItemId, SourceId};
 use crate::tail::State;
 
 /// What the shell found when it opened a file.
@@ -40,20 +40,20 @@ const DESCRIPTORS_PAUSE_NANOS: u64 = 1_000_000_000;
 const CLOSING_MAX: usize = 16;
 
 impl Engine {
-    /// Hands out descriptors, first come first served; idle files give theirs up when none is left.
+    /// Hands out descriptors by turns; files that only wait give theirs up when none is left.
     pub(super) fn start_openings(&mut self, now: Nanos) {
         if self.draining || self.open_again_at.is_some_and(|again| now < again) {
             return;
         }
         self.open_again_at = None;
-        while let Some(&id) = self.opening.front() {
+        while let Some((item, id)) = self.opening.front() {
             let wanted = self.tails.get(id).is_some_and(|tail| matches!(tail.state, State::WantsOpen));
             if !wanted {
                 self.opening.pop_front();
                 continue;
             }
             let closing = self.releasing + self.closing;
-            if self.open_count >= self.limits.open_files && (closing >= CLOSING_MAX || !self.evict()) {
+            if self.open_count >= self.limits.open_files && (closing >= CLOSING_MAX || !self.evict(item)) {
                 return;
             }
             self.opening.pop_front();
@@ -63,21 +63,34 @@ impl Engine {
                 continue;
             };
             tail.state = State::Opening;
-            let (item, before) = (tail.origin.item, tail.framed.position);
+            let before = tail.framed.position;
             self.open_count += 1;
             self.ops.push_back(Op::Open { source: id, item, path, before });
         }
     }
 
-    /// Takes the descriptor of a file that is at its end and can be found again by name.
-    fn evict(&mut self) -> bool {
+    /// Takes the descriptor of a file that can be found again by name: of one at its end, or else of one that
+    /// waits for others. Looks for one once in a round, since it looks at every file.
+    fn evict(&mut self, wanting: ItemId) -> bool {
+        let rests = |state: &State| matches!(state, State::Idle | State::Resting { .. });
+        let waits =
+            |state: &State| matches!(state, State::Throttled | State::Blocked { .. } | State::Suspect { .. });
+        if self.none_to_evict {
+            return false;
+        }
+        let found = self.evict_one(rests, wanting) || self.evict_one(waits, wanting);
+        self.none_to_evict = !found;
+        found
+    }
+
+    fn evict_one(&mut self, may_go: impl Fn(&State) -> bool, wanting: ItemId) -> bool {
         let count = self.tails.slots();
         for step in 0..count {
             let index = (self.evict_cursor + step) % count;
             let Some(id) = self.tails.at(index) else { continue };
             let tail = self.tails.get(id).expect("just found");
-            let resting = matches!(tail.state, State::Idle | State::Resting { .. });
-            if resting && tail.open && !tail.names.is_empty() {
+            let possible = may_go(&tail.state) && tail.open && !tail.names.is_empty();
+            if possible && self.spares_descriptor(tail.origin.item, wanting) {
                 self.evict_cursor = index + 1;
                 self.release(id);
                 return true;
@@ -91,6 +104,7 @@ impl Engine {
         let Some(tail) = self.tails.get_mut(id) else { return };
         if tail.open {
             tail.open = false;
+            self.items[tail.origin.item.0 as usize].open -= 1;
             self.open_count -= 1;
             self.releasing += 1;
             self.ops.push_back(Op::Release { source: id });
@@ -127,6 +141,7 @@ impl Engine {
             return;
         };
         tail.open = true;
+        self.items[tail.origin.item.0 as usize].open += 1;
         if opened.file != tail.file {
             // The name belongs to another file by now; the next listing will say which.
             let pause = tail.back_off();
@@ -169,7 +184,7 @@ impl Engine {
         match failure {
             OpenFailure::Descriptors => {
                 tail.state = State::WantsOpen;
-                self.opening.push_front(id);
+                self.opening.push_front(tail.origin.item, id);
                 self.open_again_at = Some(Nanos(now.0 + DESCRIPTORS_PAUSE_NANOS));
             }
             OpenFailure::Vanished | OpenFailure::Other => {

@@ -44,12 +44,13 @@ impl Engine {
     /// The next read, if there is one and memory for it. `admits` says whether a source's file system takes
     /// another read now; one that hangs must not take all.
     pub fn poll_read(&mut self, now: Nanos, admits: impl Fn(SourceId) -> bool) -> Option<ReadRequest> {
+        self.none_to_evict = false;
         // Operations come first: a read may need the descriptor or the watch that one of them sets up.
         if self.draining || self.held.len() >= HELD_MAX || !self.ops.is_empty() {
             return None;
         }
         for _ in 0..self.schedule.ready_count() {
-            let id = self.schedule.next()?;
+            let (item_id, id) = self.schedule.next()?;
             let Some(tail) = self.tails.get(id) else { continue };
             if !matches!(tail.state, State::Ready) {
                 continue;
@@ -66,7 +67,7 @@ impl Engine {
                 continue;
             }
             if !admits(id) {
-                self.schedule.park(tail.file.dev, id);
+                self.schedule.park(tail.file.dev, item_id, id);
                 continue;
             }
             let guard = tail.framed.guard.len as usize;
@@ -74,7 +75,7 @@ impl Engine {
             let buffer = self.pool.lease(want);
             self.starved = buffer.is_none();
             let Some(buffer) = buffer else {
-                self.schedule.requeue(id);
+                self.schedule.requeue(item_id, id);
                 return None;
             };
             let tail = self.tails.get_mut(id).expect("found above");
@@ -155,8 +156,9 @@ impl Engine {
         let id = read.source;
         self.read_returned(id);
         self.pool.settle(read.buffer, 0, 0);
-        let tail = self.tails.get_mut(id).filter(|tail| matches!(tail.state, State::Reading));
-        let Some(tail) = tail else { return };
+        // A generation that is over meanwhile stays over.
+        let reading = |tail: &&mut Tail| matches!(tail.state, State::Reading);
+        let Some(tail) = self.tails.get_mut(id).filter(reading) else { return };
         let back_off = tail.back_off();
         self.release(id);
         self.rest(id, now + back_off);
@@ -178,11 +180,7 @@ impl Engine {
         let rested = policy.flush_after.is_some_and(|after| now >= tail.unsettled_at + after);
         let end = if short {
             // What has not changed since the last look may be finished by force; what has, may not.
-            if (closing && !tail.displaced || rested) && seen == tail.unsettled {
-                End::Flush
-            } else {
-                End::More
-            }
+            if (closing && !tail.away || rested) && seen == tail.unsettled { End::Flush } else { End::More }
         } else {
             End::More
         };
@@ -261,7 +259,7 @@ impl Engine {
         let Some(tail) = self.tails.get_mut(id) else { return };
         tail.assert_chain();
         match tail.after {
-            After::Turn => self.make_ready(id),
+            After::Turn => self.next_turn(id),
             After::Rest { until } => {
                 self.rest(id, until);
                 self.release_successor(id);
@@ -273,17 +271,27 @@ impl Engine {
         }
     }
 
+    /// There is more to read. Where files wait for a descriptor and none is at rest, it has had its turn and
+    /// is opened again for the next one; files without a name could not be.
+    fn next_turn(&mut self, id: SourceId) {
+        let wanting = self.opening.front().filter(|_| self.open_count >= self.limits.open_files);
+        if let (Some((wanting, _)), Some(tail)) = (wanting, self.tails.get(id))
+            && !tail.names.is_empty()
+            && self.spares_descriptor(tail.origin.item, wanting)
+        {
+            self.release(id);
+        }
+        self.make_ready(id);
+    }
+
     /// At the end of a file that is not busy: close it, or watch it and look once more, or idle.
     fn at_end(&mut self, id: SourceId, now: Nanos) {
         let grace = self.tails.get(id).map(|tail| self.policy(tail.origin.item).unlinked.grace);
         let (Some(tail), Some(grace)) = (self.tails.get_mut(id), grace) else { return };
         // The descriptor is kept until Kafka has everything: a lost batch is read again through it.
-        if tail.is_closing(now, grace) && tail.ledger.is_settled() {
-            if tail.unsettled == 0 {
-                return self.end(id, Ending::Unlinked, now);
-            } else if tail.displaced {
-                return self.end(id, Ending::Gone, now);
-            }
+        let finished = tail.unsettled == 0 || tail.away;
+        if tail.is_closing(now, grace) && finished && tail.ledger.is_settled() {
+            return self.end(id, Ending::Unlinked, now);
         }
         if tail.unwatched {
             self.rest(id, Nanos(now.0 + UNWATCHED_NANOS));
