@@ -144,8 +144,8 @@ pub(crate) struct Tail {
     pub(crate) idle_since: Nanos,
     /// When the unsettled end last changed; a flush is due some time after.
     pub(crate) unsettled_at: Nanos,
-    /// Its directory is gone, or the file system of that is another one: what is not there is not deleted, may
-    /// come back, and is not finished by force.
+    /// Its directory is gone, or the file system of that is another one, or it was not found because names were
+    /// changing: it is not deleted, may come back, and is not finished by force.
     pub(crate) away: bool,
     /// When the last name went.
     pub(crate) unlinked_at: Option<Nanos>,

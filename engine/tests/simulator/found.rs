@@ -399,3 +399,56 @@ fn g11_a_read_that_fails_after_its_item_is_gone_does_not_bring_the_file_back() {
     )
     .unwrap();
 }
+
+#[test]
+fn r01_what_is_not_found_while_names_never_stop_changing_is_not_deleted() {
+    run(
+        13734,
+        &[
+            Step(Rotate { base: 2 }, 3120073179),
+            Step(Rotate { base: 0 }, 1003114138),
+            Step(Append { path: 4, lines: 5, open: true, silent: false }, 3186261507),
+            Step(Rotate { base: 2 }, 3536967187),
+            Step(Rotate { base: 2 }, 1565752150),
+            Step(Rotate { base: 0 }, 117891344),
+            Step(Wait { ms: 200 }, 255537732),
+            Step(Rotate { base: 0 }, 2989386103),
+            Step(Append { path: 8, lines: 3, open: false, silent: false }, 2587643639),
+            Step(Wait { ms: 1 }, 1856077274),
+            Step(Rotate { base: 2 }, 3808782532),
+            Step(Rotate { base: 2 }, 1788096462),
+            Step(Ack(1), 2801744489),
+            Step(Overflow, 183911844),
+            Step(Rotate { base: 0 }, 3177210443),
+            Step(CutReads(2), 762656201),
+            Step(Ack(3), 2106425777),
+            Step(Rotate { base: 0 }, 651078714),
+            Step(Rotate { base: 1 }, 4175683579),
+            Step(Wall { seconds: 44893 }, 1575516003),
+            Step(FailReads(4), 4105339263),
+        ],
+    )
+    .unwrap();
+}
+
+#[test]
+fn f02_a_deleted_file_does_not_wait_for_one_that_waits_for_its_descriptor() {
+    run(
+        54555,
+        &[
+            Step(Block(2), 242760619),
+            Step(Append { path: 8, lines: 2, open: false, silent: false }, 2279391729),
+            Step(Wait { ms: 6000 }, 1057864024),
+            Step(CopyTruncate { base: 2 }, 3918782902),
+            Step(Wait { ms: 200 }, 3297958267),
+            Step(Append { path: 8, lines: 1, open: false, silent: true }, 4272928072),
+            Step(Retire { item: 0 }, 3941768717),
+            Step(Append { path: 0, lines: 1, open: true, silent: true }, 1180291599),
+            Step(Lose, 2941141442),
+            Step(Restore { item: 1 }, 4074017619),
+            Step(Unlink { path: 8 }, 877540385),
+            Step(Ack(4), 2614582024),
+        ],
+    )
+    .unwrap();
+}

@@ -426,13 +426,16 @@ impl Machine {
         self.excuse(judge, &excuses);
     }
 
-    pub(crate) fn ack_all(&mut self) {
+    /// Kafka takes everything that is under way; whether there was anything.
+    pub(crate) fn ack_all(&mut self) -> bool {
         let all = self.all.clone();
         let Everything { broker, judge, .. } = &mut *all.borrow_mut();
+        let any = broker.partitions.iter().any(|partition| !partition.is_empty());
         for partition in 0..PARTITIONS {
             let excuses = broker.ack(judge, partition, usize::MAX, &mut Random::of(0));
             self.excuse(judge, &excuses);
         }
+        any
     }
 
     pub(crate) fn lose(&mut self, partition: usize, random: &mut Random) {

@@ -60,7 +60,7 @@ const SEEDS: Range<u64> = 0..2000;
 /// Failures that are told of at most.
 const FAILURES_MAX: usize = 5;
 /// Steps of a run; each is followed by up to three turns of the agent, or by as many as it waits for.
-const STEPS: usize = 200;
+const STEPS: usize = 150;
 /// Seeds that a thread takes at a time.
 const SHARE: u64 = 100;
 

@@ -127,7 +127,10 @@ fn heal(machine: &mut Machine) {
         (broker.full, broker.away, broker.blocked) = (false, false, None);
         machine.disk.mend();
     }
-    (0..2).for_each(|item| machine.restore(item));
+    for item in 0..2 {
+        machine.restore(item);
+        machine.reload(item, 0);
+    }
 }
 
 /// Everything arrives.
@@ -137,7 +140,9 @@ fn arrive(machine: &mut Machine) -> Result<(), String> {
     loop {
         // Behind a refused line each line is sent alone, and awaited.
         for _ in 0..20 {
-            machine.ack_all();
+            if !machine.ack_all() {
+                break;
+            }
             machine.wait(MILLI);
         }
         machine.wait(pause * MILLI);

@@ -114,6 +114,9 @@ impl Disk {
     /// not, and a power cut may yet take it away.
     pub(crate) fn after_kill(&self, ops: usize) -> Disk {
         let state = self.0.lock().unwrap();
+        if ops == state.log.len() {
+            return self.clone();
+        }
         let mut image = Image::of(&state.start);
         state.log[..ops].iter().for_each(|op| image.apply(op));
         Disk(Arc::new(Mutex::new(State {

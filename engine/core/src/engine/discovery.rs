@@ -139,6 +139,7 @@ impl Engine {
             return;
         }
         directory.disturbed = 0;
+        self.unsure = directory.dirty;
         directory.found = if listing.complete { Found::Whole } else { Found::Part };
         // A process that was stopped meanwhile must not be blind for ten times as long.
         let rest =
@@ -162,6 +163,7 @@ impl Engine {
         if listing.complete {
             self.miss(&listing, now);
         }
+        self.unsure = false;
         self.settle_in(now);
     }
 
@@ -399,6 +401,7 @@ impl Engine {
             return;
         }
         tail.unlinked_at = Some(now);
+        tail.away |= self.unsure;
         let drained = tail.read() >= tail.size;
         match tail.state {
             State::Ended => {}

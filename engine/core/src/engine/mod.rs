@@ -270,6 +270,8 @@ pub struct Engine {
     ghosts: Vec<Ghost>,
     /// Directories to list again.
     dirty: Vec<RawPath>,
+    /// The listing at hand may have missed what was renamed meanwhile.
+    unsure: bool,
     /// What the listing at hand has more than can be followed.
     left_out: Option<(RawPath, usize)>,
     reconcile_at: Nanos,
@@ -327,6 +329,7 @@ impl Engine {
             strays_claimed: false,
             ghosts: Vec::new(),
             dirty: Vec::new(),
+            unsure: false,
             left_out: None,
             reconcile_at: Nanos(0),
             pool: ChunkPool::new(limits.chunks_bytes, chunk_bytes),

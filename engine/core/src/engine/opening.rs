@@ -54,7 +54,7 @@ impl Engine {
             }
             let closing = self.releasing + self.closing;
             if self.open_count >= self.limits.open_files && (closing >= CLOSING_MAX || !self.evict(item)) {
-                return;
+                return self.yield_order(id);
             }
             self.opening.pop_front();
             let tail = self.tails.get_mut(id).expect("wanted");
@@ -66,6 +66,16 @@ impl Engine {
             let before = tail.framed.position;
             self.open_count += 1;
             self.ops.push_back(Op::Open { source: id, item, path, before });
+        }
+    }
+
+    /// A successor without a name cannot give up its descriptor: it does not wait for one that has none.
+    fn yield_order(&mut self, id: SourceId) {
+        let successor = self.tails.get(id).and_then(|tail| tail.successor);
+        let stuck =
+            |next: &SourceId| self.tails.get(*next).is_some_and(|next| next.open && next.names.is_empty());
+        if let Some(next) = successor.filter(stuck) {
+            self.unblock(next);
         }
     }
 
