@@ -11,6 +11,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod lines;
+mod load;
+#[path = "../loop_disk/mod.rs"]
+mod loop_disk;
 mod process;
 mod site;
 mod topic;
@@ -18,11 +21,13 @@ mod wait;
 
 mod content;
 mod control;
+mod crash;
 mod delivery;
 mod discovery;
 mod hung;
 mod names;
 mod objects;
+mod power;
 mod real_broker;
 mod resources;
 mod rotation;
