@@ -18,10 +18,10 @@ use logdrive::state::{self, StateStore, Storage, StorageFile};
 use logdrive_core::source::GenerationId;
 use rustix::process::{Signal, getpid, kill_process};
 
-mod loop_disk;
 #[path = "state_disk/history.rs"]
 #[allow(dead_code, reason = "the simulated disk uses the rest")]
 mod history;
+mod loop_disk;
 #[path = "state_disk/recorded.rs"]
 mod recorded;
 #[allow(dead_code, reason = "the simulated disk uses the rest")]
@@ -124,7 +124,8 @@ impl StorageFile for MortalFile {
 
     fn sync(&self) -> io::Result<()> {
         self.account.op();
-        let failing = self.account.sync_faults.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+        let failing =
+            self.account.sync_faults.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
         if failing.is_ok() { Err(io::Error::from_raw_os_error(5)) } else { self.file.sync() }
     }
 }
@@ -255,7 +256,8 @@ fn s02_killed_before_each_operation_on_a_real_file_system() {
             die(life, parent.path(), lasts);
             let judged = Image::holding(&content(parent.path()));
             check_after_kill(life, &history, parent.path(), lasts);
-            std::fs::set_permissions(parent.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+            std::fs::set_permissions(parent.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700))
+                .unwrap();
             assert_opens(parent.path(), &judged);
         }
         println!("{}: killed {ops} times", life.name);
@@ -263,7 +265,8 @@ fn s02_killed_before_each_operation_on_a_real_file_system() {
 }
 
 fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
-    let output = Command::new(program).args(arguments).output().map_err(|error| format!("{program}: {error}"))?;
+    let output =
+        Command::new(program).args(arguments).output().map_err(|error| format!("{program}: {error}"))?;
     match output.status.success() {
         true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
         false => Err(format!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim())),
@@ -294,7 +297,8 @@ fn s03_the_power_goes_before_each_operation_on_ext4() {
             taken += usize::from(found != content(&dir));
             let judged = Image::holding(&found);
             history.check_synced("power cut", lasts, &judged);
-            std::fs::set_permissions(&dir_after, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+            std::fs::set_permissions(&dir_after, std::os::unix::fs::PermissionsExt::from_mode(0o700))
+                .unwrap();
             assert_opens(&dir_after, &judged);
             std::fs::remove_dir_all(&dir).unwrap();
         }

@@ -80,7 +80,8 @@ impl Launch {
     pub(crate) fn injecting_at(self, paths: &[PathBuf], rules: &[&str]) -> Launch {
         let calls: Vec<&str> = rules.iter().filter_map(|rule| rule.split(':').next()).collect();
         // The tracer is a grandchild, so that the agent keeps the process id that the test knows.
-        let mut words: Vec<String> = ["strace", "-D", "-f", "-qq", "-o", "/dev/null"].map(str::to_owned).into();
+        let mut words: Vec<String> =
+            ["strace", "-D", "-f", "-qq", "-o", "/dev/null"].map(str::to_owned).into();
         words.extend(["-e".to_owned(), format!("trace={}", calls.join(","))]);
         words.extend(rules.iter().flat_map(|rule| ["-e".to_owned(), format!("inject={rule}")]));
         let named = paths.iter().map(|path| path.to_str().expect("a plain path").to_owned());

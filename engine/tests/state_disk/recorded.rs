@@ -44,7 +44,9 @@ pub(crate) fn checkpoint(generation: u64, position: u64) -> Checkpoint {
     }
 }
 
-pub(crate) fn open(disk: &(impl Storage + Clone + 'static)) -> Result<(StateStore, SlotsInUse, Syncer), StateError> {
+pub(crate) fn open(
+    disk: &(impl Storage + Clone + 'static),
+) -> Result<(StateStore, SlotsInUse, Syncer), StateError> {
     StateStore::open_on(Arc::new(disk.clone()), Path::new("/state"))
 }
 
