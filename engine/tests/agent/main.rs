@@ -16,12 +16,16 @@ mod load;
 mod loop_disk;
 mod process;
 mod site;
+#[allow(dead_code, reason = "the tests of the state use the rest")]
+#[path = "../state_disk/mod.rs"]
+mod state_disk;
 mod topic;
 mod wait;
 
 mod content;
 mod control;
 mod crash;
+mod damage;
 mod delivery;
 mod discovery;
 mod hung;

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use crate::lines::{Family, append, assert_complete, assert_no_loss, assert_order_of_firsts, values};
 use crate::load::{AHEAD, Writer};
-use crate::process::{Launch, find_line};
+use crate::process::{Agent, Launch, find_line};
 use crate::site::{Site, is_root};
 use crate::wait::{until, until_true};
 
@@ -167,22 +167,35 @@ fn s07_the_disk_of_the_state_is_full_for_a_while() {
     }
     site.topic.await_count(3010);
     agent.await_log(&["state", "No space left on device", "shipping goes on"]);
-    families.iter_mut().for_each(|family| family.write(5));
-    site.topic.await_count(3010 + 3005);
-    assert!(agent.count_log(&["No space left on device"]) <= 3, "a flood:\n{}", agent.log());
-    fs::remove_file(ballast).unwrap();
-    until_true("everything is durable", || {
+    let durable = |agent: &Agent| {
         let status = agent.status();
         let files = status["files"].as_array().unwrap();
-        files.len() == 601
-            && files.iter().all(|file| file["positions"]["durable"] == file["positions"]["size"])
+        let durable = files.iter().filter(|file| file["positions"]["durable"] == file["positions"]["size"]);
+        (files.len(), durable.count(), status["state"]["healthy"] == true)
+    };
+    for round in 1..=3 {
+        families.iter_mut().for_each(|family| family.write(5));
+        site.topic.await_count(3010 + round * 3005);
+        // Acknowledged and not durable, all of them: what was synced before has grown since.
+        assert_eq!(durable(&agent), (601, 0, false));
+    }
+    assert!(agent.metric("logdrive_checkpoint_age_seconds") > 0.0);
+    assert!(agent.count_log(&["No space left on device"]) <= 3, "a flood:\n{}", agent.log());
+    // What is deleted is let go all the same, or the disk of the logs would fill up too.
+    let gone = families.pop().unwrap();
+    fs::remove_file(gone.path()).unwrap();
+    until_true("the deleted file is closed", || {
+        let held = |link: &String| link.contains("/logs/") && link.ends_with("(deleted)");
+        durable(&agent).0 == 600 && !agent.descriptors().iter().any(held)
     });
+    fs::remove_file(ballast).unwrap();
+    until_true("everything is durable", || durable(&agent) == (600, 600, true));
     agent.kill();
     let agent = launch().start();
     families.iter_mut().for_each(|family| family.write(1));
-    site.topic.await_count(3010 + 3005 + 601);
+    site.topic.await_count(3010 + 3 * 3005 + 600);
     agent.stop();
-    assert_complete(&site.whole(), &families.iter().collect::<Vec<_>>());
+    assert_complete(&site.whole(), &families.iter().chain([&gone]).collect::<Vec<_>>());
 }
 
 /// A file system of one MiB.
