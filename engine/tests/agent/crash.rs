@@ -109,6 +109,22 @@ fn s02_killed_at_each_step_of_a_first_start() {
     }
 }
 
+#[test]
+fn s02_a_folder_that_a_killed_start_has_made_is_synced_by_the_next_one() {
+    let site = Site::new();
+    let mut family = Family::create(site.log("app.log"));
+    family.write(300);
+    // The folder is named in its parent, and the parent is not on the disk yet.
+    let rule = "fsync:signal=KILL:when=1";
+    for start in ["the first", "the second"] {
+        let parent = [site.root().to_path_buf()];
+        let agent = site.reading("app.log*").injecting_at(&parent, &[rule]).start();
+        assert!(ship_until_death(&site, &mut family, agent), "{start} start does not sync the parent");
+        assert!(site.state().is_dir() && !site.state().join("positions").exists());
+    }
+    check_after_death(&site, &mut family, rule);
+}
+
 /// What a start on a known state, and the shipping after it, make at least. All syncs and replacements are the
 /// syncer's.
 const KNOWN_STATE: [(&str, usize); 7] = [
