@@ -70,6 +70,8 @@ pub struct KafkaSink {
     desk: Desk,
     /// Slots whose batches can be given back, in the order in which they finished.
     pub(super) done: VecDeque<u32>,
+    /// What a producer that did not end in time has kept, to be given back as lost.
+    pub(super) abandoned: VecDeque<Batch>,
     /// The other half of the swap with the reporters; kept for its memory.
     arriving: Vec<u32>,
     pub(super) messages: usize,
@@ -120,6 +122,7 @@ impl KafkaSink {
             hold: Hold::default(),
             desk: Desk::default(),
             done: VecDeque::with_capacity(QUEUE_SLOTS),
+            abandoned: VecDeque::new(),
             arriving: Vec::with_capacity(QUEUE_SLOTS),
             messages: 0,
             counters: SinkCounters::default(),
@@ -427,7 +430,11 @@ impl Sink for KafkaSink {
         if self.done.is_empty() {
             self.advance();
         }
-        let slot = self.done.pop_front()?;
-        Some(self.give_back(slot))
+        if let Some(slot) = self.done.pop_front() {
+            return Some(self.give_back(slot));
+        }
+        let batch = self.abandoned.pop_front()?;
+        self.counters.batches_lost += 1;
+        Some(Delivery { batch, outcome: Outcome::Lost { code: code::PURGE_INFLIGHT } })
     }
 }

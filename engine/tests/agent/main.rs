@@ -11,19 +11,28 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod lines;
+mod load;
+#[path = "../loop_disk/mod.rs"]
+mod loop_disk;
 mod process;
 mod site;
+#[allow(dead_code, reason = "the tests of the state use the rest")]
+#[path = "../state_disk/mod.rs"]
+mod state_disk;
 mod topic;
 mod wait;
 
 mod content;
 mod control;
+mod crash;
+mod damage;
 mod delivery;
 mod discovery;
 mod hostile;
 mod hung;
 mod names;
 mod objects;
+mod power;
 mod real_broker;
 mod resources;
 mod rotation;
