@@ -10,6 +10,7 @@ pub(crate) mod consumer;
 pub(crate) mod idle;
 pub(crate) mod instructions;
 pub(crate) mod kill;
+pub(crate) mod kill_agents;
 pub(crate) mod latency;
 pub(crate) mod many;
 pub(crate) mod memory;
