@@ -16,4 +16,5 @@ pub(crate) mod many;
 pub(crate) mod memory;
 pub(crate) mod regress;
 pub(crate) mod run;
+pub(crate) mod soak;
 pub(crate) mod sweep;

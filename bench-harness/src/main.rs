@@ -69,6 +69,8 @@ enum Command {
     KillAgents(commands::kill_agents::KillAgentsArgs),
     /// The broker killed and restarted under load
     Bounce(commands::bounce::BounceArgs),
+    /// For hours: load, rotation, kills of agent and broker, reloads; every line judged, and the agent watched for growth
+    Soak(commands::soak::SoakArgs),
     /// Every agent that is installed under the same load, interleaved: latency, cost, memory, completeness
     CompareAgents(commands::compare::CompareArgs),
     /// The highest rate that keeps a latency objective, and the curve up to it
@@ -113,6 +115,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Command::Kill(args) => commands::kill::run(&args),
         Command::KillAgents(args) => commands::kill_agents::run(&args),
         Command::Bounce(args) => commands::bounce::run(&args),
+        Command::Soak(args) => commands::soak::run(&args),
         Command::FaultyAgent(args) => faulty::run(&args).map(|()| ExitCode::SUCCESS),
         Command::MinimalProducer(args) => minimal::run(&args).map(|()| ExitCode::SUCCESS),
     }
