@@ -184,7 +184,9 @@ fn soak(args: &SoakArgs, setup: &Setup, dues: &[Due]) -> Result<Figures> {
 fn judge(args: &SoakArgs, figures: &Figures, report: &mut Report) {
     // Whether the duplicates are too many is asked event by event, which is stricter.
     report.judge("the soak", &figures.verdict, figures.verdict.duplicated);
-    for event in figures.events.iter().filter(|event| event.repeated > event.allowed) {
+    // Records that are no whole lines stand among the repeats; with such, it is the verdict that says what is wrong.
+    let whole = figures.verdict.torn + figures.verdict.foreign == 0;
+    for event in figures.events.iter().filter(|event| whole && event.repeated > event.allowed) {
         report.fail(format!(
             "{:.0} s, {}: {} lines sent again, of which {} are allowed",
             event.at_s,

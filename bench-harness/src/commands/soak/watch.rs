@@ -128,8 +128,10 @@ pub(super) struct Judged {
     pub(super) flat: bool,
 }
 
-/// What may be gained in the second half of a life, and why so much.
-const QUANTITIES: [(&str, &str, fn(&Process) -> f64, Allowed); 3] = [
+/// Name, unit, how it is read off the agent, and what may be gained in the second half of a life.
+type Quantity = (&'static str, &'static str, fn(&Process) -> f64, Allowed);
+
+const QUANTITIES: [Quantity; 3] = [
     // The allocator hands memory back in steps, and a file more or less is a chunk more or less.
     ("resident memory", "MiB", |agent| mib(agent.rss_bytes), Allowed { share: 0.1, amount: 4.0 }),
     // The files that are open at the same time depend on where in its period the rotation is.
@@ -161,7 +163,7 @@ fn judge_life(samples: &[Sample]) -> Vec<Judged> {
     if end_s - begin_s < LIFE_JUDGED_MIN.as_secs_f64() {
         return Vec::new();
     }
-    let judge = |(what, unit, of, allowed): (_, _, fn(&Process) -> f64, _)| {
+    let judge = |(what, unit, of, allowed): Quantity| {
         let series: Vec<(f64, f64)> = seen.iter().map(|(at_s, agent)| (*at_s, of(agent))).collect();
         judge_half(what, unit, Some(first.life), &series, allowed)
     };
