@@ -18,7 +18,7 @@ use crate::agent::{Agent, Job, metric_value, metrics_page, scrape};
 use crate::broker::free_neighbour_ports;
 use crate::follow::{Follower, Repeats};
 use crate::interrupt;
-use crate::ordeal::{BOUND_SLACK_LINES, IN_FLIGHT};
+use crate::ordeal::{IN_FLIGHT, doubled_lines_max};
 use crate::process::Child;
 use crate::report::thousands;
 use crate::setup::Setup;
@@ -135,11 +135,14 @@ impl<'a> Show<'a> {
 
     fn kill(&mut self) -> Result<String> {
         self.child.expect_running()?;
+        // Asked for before the look at what is in flight: see `doubled_lines_max`.
+        let before = self.watermark()?;
         let in_flight = self.kill_agent()?;
-        let rest = &self.setup.cluster;
-        let watermark = rest.wait_until_quiet(self.job.topic, 1, 0, AFTER_KILL_QUIET, PATIENCE)?;
+        let cluster = &self.setup.cluster;
+        let watermark = cluster.wait_until_quiet(self.job.topic, 1, 0, AFTER_KILL_QUIET, PATIENCE)?;
         self.start_again()?;
-        Ok(self.note("kill", "agent killed".to_owned(), watermark, in_flight + BOUND_SLACK_LINES))
+        let allowed = doubled_lines_max(in_flight, watermark.saturating_sub(before));
+        Ok(self.note("kill", "agent killed".to_owned(), watermark, allowed))
     }
 
     fn restart(&mut self) -> Result<String> {
@@ -177,7 +180,8 @@ impl<'a> Show<'a> {
         self.catch_up()?;
         self.running.set_outage(false);
         let what = format!("broker away for {away:?}, agent killed meanwhile");
-        Ok(self.note("kill while away", what, watermark, in_flight + BOUND_SLACK_LINES))
+        // Nothing arrived between the look and the kill.
+        Ok(self.note("kill while away", what, watermark, doubled_lines_max(in_flight, 0)))
     }
 
     fn reload(&mut self, event: Event) -> Result<String> {
