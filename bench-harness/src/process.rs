@@ -12,17 +12,18 @@
 //! reports the harness. It is taken only where it exceeds what the harness itself ever had; otherwise the
 //! last sample of `VmHWM` counts, which starts at zero with the program.
 
+mod descendants;
+
 use std::fs::File;
-use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::Serialize;
 
+use self::descendants::Descendants;
 use crate::interrupt;
 use crate::procfs;
 
@@ -327,40 +328,6 @@ impl Drop for Child {
     }
 }
 
-/// What a process had started at one moment. Held by descriptors: a number may belong to another process by the
-/// time it is signalled.
-struct Descendants(Vec<(procfs::Identity, OwnedFd)>);
-
-/// How long a process may take to go that was killed.
-const KILLED_PATIENCE: Duration = Duration::from_secs(10);
-
-impl Descendants {
-    fn of(pid: i32) -> Descendants {
-        let held = procfs::descendants(pid).into_iter().filter_map(|process| {
-            let pid = Pid::from_raw(process.pid)?;
-            let descriptor = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-            // Looked at again: between the list and the descriptor it may have become another.
-            procfs::is_alive(process).then_some((process, descriptor))
-        });
-        Descendants(held.collect())
-    }
-
-    fn end(self) -> Result<()> {
-        for (_, descriptor) in &self.0 {
-            // One that has gone by itself is what is wanted.
-            let _gone = pidfd_send_signal(descriptor, Signal::KILL);
-        }
-        let deadline = Instant::now() + KILLED_PATIENCE;
-        while let Some((process, _)) = self.0.iter().find(|(process, _)| procfs::is_alive(*process)) {
-            if Instant::now() >= deadline {
-                bail!("process {} survives SIGKILL", process.pid);
-            }
-            std::thread::sleep(POLL);
-        }
-        Ok(())
-    }
-}
-
 fn open_log(log: &Path) -> Result<(File, File)> {
     let output = File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
     let errors = output.try_clone().with_context(|| format!("cannot share {}", log.display()))?;
@@ -443,19 +410,6 @@ mod tests {
         let code = unsafe { libc::kill(-pid, 0) };
         let gone_or_dying = code == -1 || procfs::memory(pid).is_err();
         assert!(gone_or_dying, "the group {pid} is still there");
-    }
-
-    #[test]
-    fn what_has_left_the_group_is_killed_as_well() {
-        let (_folder, mut child) = shell("setsid sh -c 'sleep 1000 & wait' & setsid sleep 1000 & wait");
-        let mut descendants = Vec::new();
-        // Two shells and two sleeps, the inner ones in groups of their own.
-        while descendants.len() < 3 || procfs::group(child.pid()).len() > 1 {
-            child.expect_running().unwrap();
-            descendants = procfs::descendants(child.pid());
-        }
-        child.kill().unwrap();
-        assert!(!descendants.iter().any(|process| procfs::is_alive(*process)), "{descendants:?}");
     }
 
     #[test]

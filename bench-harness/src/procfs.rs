@@ -111,7 +111,8 @@ pub(crate) fn group(leader: i32) -> Vec<Identity> {
     members
 }
 
-/// The processes that this one has started, that those have started, and so on, wherever they went since.
+/// The processes that this one has started, that those have started, and so on, in whatever group they are. One whose
+/// parent has ended is not found: it belongs to the system then.
 pub(crate) fn descendants(ancestor: i32) -> Vec<Identity> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
