@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use logdrive_core::position::Position;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::agent;
 use crate::args::{Arguments, ConfigArguments, RunArguments, StateArguments, StateVerb, Verb};
@@ -26,9 +27,9 @@ pub fn main() -> ExitCode {
     let outcome = match arguments.verb {
         Verb::Run(arguments) => run(&arguments),
         Verb::Validate(arguments) => validate(&arguments),
-        Verb::Explain(arguments) => {
-            load(&arguments.config.typed()).map(|plan| print(&explain::explain(&plan, &arguments.path)))
-        }
+        Verb::Explain(arguments) => load(&arguments.config.typed())
+            .map(|plan| print(&explain::explain(&plan, &arguments.path)))
+            .map_err(Into::into),
         Verb::State(arguments) => state(&arguments),
     };
     outcome.unwrap_or_else(|error| {
@@ -54,19 +55,26 @@ pub(crate) fn one_line(error: &anyhow::Error) -> String {
     line
 }
 
-/// Paths in a configuration named relatively hold wherever the agent is when it reads it again.
-fn load(typed: &Typed) -> Result<Plan> {
-    Ok(config::load(typed, &Host::here(typed.config.is_none()))?)
+/// Reads the configuration. From the first secret in it on, no other process of this user can look into
+/// this one's memory or environment, and it leaves no core dump.
+fn load(typed: &Typed) -> Result<Plan, Refused> {
+    let plan = config::load(typed, &Host::here(typed.config.is_none()))?;
+    if plan.holds_secrets()
+        && let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable)
+    {
+        // No kernel refuses this; a sandbox may.
+        eprintln!("warning: passwords may get into core dumps: {error}");
+    }
+    Ok(plan)
 }
 
 fn run(arguments: &RunArguments) -> Result<ExitCode> {
     let mut typed = arguments.typed();
+    // What is named relatively holds wherever the agent is when it reads it again.
     typed.config = typed.config.map(|path| std::path::absolute(&path).unwrap_or(path));
     let plan = load(&typed)?;
     logging::start(plan.log.format, plan.log.level)?;
-    let reread = Box::new(move || {
-        config::load(&typed, &Host::here(typed.config.is_none())).map_err(|refused| refused.to_string())
-    });
+    let reread = Box::new(move || load(&typed).map_err(|refused| refused.to_string()));
     agent::run(plan, reread)
 }
 

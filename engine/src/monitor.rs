@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use logdrive_core::batch::{Delivery, Outcome};
@@ -26,7 +26,7 @@ use crate::kafka::{KafkaSink, SinkStatus};
 use crate::metrics::{ItemMetrics, Metrics};
 use crate::progress::{Progress, Sample};
 use crate::state::StateError;
-use crate::status::{self, Facts, Question};
+use crate::status::{self, Facts, Question, Told};
 
 /// Files whose last error is kept.
 const TROUBLES_MAX: usize = 64;
@@ -235,20 +235,23 @@ impl Monitor {
     /// Answers what was asked since the last turn; without a question this is one atomic load.
     pub fn answer<R, F, W>(&mut self, driver: &Driver<R, KafkaSink, F, W>, plan: Option<&Plan>, now: Nanos) {
         while let Ok(question) = self.questions.try_recv() {
+            let begun = Instant::now();
             let sink = driver.sink.status();
             // Whoever asked may have gone away in the meantime.
             match question {
                 Question::Publish(reply) => {
                     self.publish(driver, &sink, now);
-                    let _left = reply.send(());
+                    let _left = reply.send(Told { answer: (), took: begun.elapsed() });
                 }
                 Question::Readiness(reply) => {
-                    let _left = reply.send(status::readiness(driver, &sink, now));
+                    let answer = status::readiness(driver, &sink, now);
+                    let _left = reply.send(Told { answer, took: begun.elapsed() });
                 }
                 Question::Status(reply) => {
                     self.publish(driver, &sink, now);
                     let facts = Facts { version: VERSION, io: self.io, metrics: &self.metrics };
-                    let _left = reply.send(status::report(driver, &sink, plan, facts, now));
+                    let answer = status::report(driver, &sink, plan, facts, now);
+                    let _left = reply.send(Told { answer, took: begun.elapsed() });
                 }
             }
         }

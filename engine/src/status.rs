@@ -26,11 +26,21 @@ const UNACKED_MAX: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub enum Question {
     /// Publish the metrics as they stand now.
-    Publish(oneshot::Sender<()>),
-    /// Can the agent do its work? Cheap to answer.
-    Readiness(oneshot::Sender<Readiness>),
+    Publish(oneshot::Sender<Told<()>>),
+    /// Can the agent do its work?
+    Readiness(oneshot::Sender<Told<Readiness>>),
     /// Everything about everything.
-    Status(oneshot::Sender<StatusReport>),
+    Status(oneshot::Sender<Told<StatusReport>>),
+}
+
+/// An answer of the driver. Each looks at every file, so who asks again and again is to leave it time for
+/// its work.
+#[derive(Clone, Debug)]
+pub struct Told<T> {
+    /// The answer.
+    pub answer: T,
+    /// How long the driver was kept from its work.
+    pub took: Duration,
 }
 
 /// Whether lines can be read and delivered now.

@@ -267,6 +267,29 @@ fn x08_a_link_that_somebody_put_where_everyone_writes_never_leads_to_roots_file(
     assert!(follow.list("").entry("x.log").is_some() && follow.open("x.log").is_ok());
 }
 
+#[test]
+fn x08_a_hard_link_that_somebody_may_have_made_is_listed_and_not_opened() {
+    let world = World::new(Symlinks::Owner);
+    fs::set_permissions(world.root(), fs::Permissions::from_mode(0o1777)).unwrap();
+    let secret = world.write("secret", "not for everybody\n");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::hard_link(&secret, world.path("x.log")).unwrap();
+    for name in ["x.log", "secret"] {
+        assert!(world.list("").entry(name).is_some(), "what is being read goes on");
+        let error = world.open(name).unwrap_err();
+        assert_eq!(error.kind(), FileErrorKind::Link, "{error}");
+        assert!(error.to_string().contains("may have been linked"), "{error}");
+    }
+    // The directory where a link leads counts, and not the one where it lies.
+    fs::create_dir(world.path("safe")).unwrap();
+    world.link("safe/link", "../x.log");
+    assert_eq!(world.open("safe/link").unwrap_err().kind(), FileErrorKind::Link);
+    fs::hard_link(&secret, world.path("safe/own")).unwrap();
+    assert_eq!(world.open("safe/own").unwrap().head, b"not for everybody\n");
+    let follow = World { symlinks: Symlinks::Follow, ..world };
+    assert!(follow.open("x.log").is_ok(), "the policy is the administrator's");
+}
+
 /// Somebody swaps the directory of a file for a link to `/etc` and back, and the file for a link.
 #[test]
 fn x09_a_racer_that_swaps_names_never_wins() {

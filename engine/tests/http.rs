@@ -10,7 +10,7 @@ use std::time::Duration;
 use logdrive::http::{Ask, HttpLimits, HttpServer};
 use logdrive::metrics::Metrics;
 use logdrive::status::{
-    FileStatus, ItemStatus, KafkaStatus, Positions, Question, Readiness, StateStatus, StatusReport,
+    FileStatus, ItemStatus, KafkaStatus, Positions, Question, Readiness, StateStatus, StatusReport, Told,
 };
 
 /// A test that would wait longer than this has failed.
@@ -65,17 +65,21 @@ fn report() -> StatusReport {
     }
 }
 
+fn told<T>(answer: T) -> Told<T> {
+    Told { answer, took: Duration::ZERO }
+}
+
 /// A driver that answers at once, and is ready or not.
 fn driver(reason: &'static str) -> Ask {
     Arc::new(move |question| match question {
         Question::Publish(reply) => {
-            let _left = reply.send(());
+            let _left = reply.send(told(()));
         }
         Question::Readiness(reply) => {
-            let _left = reply.send(Readiness { ready: reason.is_empty(), reason: reason.to_owned() });
+            let _left = reply.send(told(Readiness { ready: reason.is_empty(), reason: reason.to_owned() }));
         }
         Question::Status(reply) => {
-            let _left = reply.send(report());
+            let _left = reply.send(told(report()));
         }
     })
 }
@@ -255,4 +259,69 @@ fn a_taken_address_is_one_clear_line() {
     let message = error.to_string();
     assert!(message.starts_with(&format!("cannot listen on {address}: ")), "{message}");
     assert!(message.contains("[http]"), "{message}");
+}
+
+/// A report that no socket buffer holds.
+fn long_report() -> StatusReport {
+    let mut report = report();
+    report.files = vec![report.files[0].clone(); 20_000];
+    report
+}
+
+#[test]
+fn x03_clients_that_never_read_are_closed_and_others_are_answered() {
+    let limits = HttpLimits { connection_timeout: Duration::from_millis(600), ..HttpLimits::default() };
+    let asked = Arc::new(Mutex::new(0));
+    let counted = Arc::clone(&asked);
+    let ask: Ask = Arc::new(move |question| match question {
+        Question::Status(reply) => {
+            *counted.lock().unwrap() += 1;
+            // As long as it takes a driver of so many files.
+            let took = Duration::from_millis(5);
+            let _left = reply.send(Told { answer: long_report(), took });
+        }
+        other => driver("")(other),
+    });
+    let server = start(limits, ask);
+    let mut streams = Vec::new();
+    for at in 0..300 {
+        let mut stream = connect(&server);
+        // Many questions in one go; not one of the answers is taken.
+        let questions =
+            "GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(if at % 2 == 0 { 1 } else { 200 });
+        let _made_room = stream.write_all(questions.as_bytes());
+        streams.push(stream);
+        if at % 50 == 0 {
+            assert_eq!(
+                status(&request(&server, "GET", "/metrics", "localhost")),
+                "200",
+                "after {at} clients"
+            );
+        }
+    }
+    let begun = *asked.lock().unwrap();
+    for mut stream in streams {
+        let answer = ending(&mut stream);
+        assert!(answer.is_empty() || status(&answer) == "200");
+    }
+    assert!(begun < 300, "the driver was asked {begun} times");
+    let answer = request(&server, "GET", "/status", "localhost");
+    assert!(answer.ends_with('}') && answer.len() > 5_000_000, "{} bytes", answer.len());
+}
+
+#[test]
+fn x03_a_flood_of_questions_in_one_connection_ends_with_it() {
+    let limits = HttpLimits { connection_timeout: Duration::from_millis(600), ..HttpLimits::default() };
+    let server = start(limits, driver(""));
+    let mut stream = connect(&server);
+    std::thread::scope(|scope| {
+        let mut asking = stream.try_clone().unwrap();
+        // Ends when the server has closed the connection.
+        scope.spawn(
+            move || while asking.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").is_ok() {},
+        );
+        let answers = ending(&mut stream);
+        assert!(answers.starts_with("HTTP/1.1 200"));
+    });
+    assert_eq!(status(&request(&server, "GET", "/metrics", "localhost")), "200");
 }

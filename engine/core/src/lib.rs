@@ -30,3 +30,4 @@ mod schedule;
 pub mod source;
 mod table;
 mod tail;
+mod turns;

@@ -30,6 +30,7 @@ pub use secret::Secret;
 pub use typed::{Setting, Typed};
 pub use value::Kind;
 
+use std::fs::Metadata;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -46,10 +47,15 @@ const OTHERS_WRITE: u32 = 0o022;
 /// Reads the file, if one is named, adds what was typed, and makes the plan.
 pub fn load(typed: &Typed, host: &Host) -> Result<Plan, Refused> {
     let Some(path) = &typed.config else { return plan_of("command line", None, typed, host) };
-    let (text, others_write) = read(path)?;
+    let (text, metadata) = read(path)?;
     let mut plan = plan_of(&shown(path), Some(&text), typed, host)?;
-    if others_write {
+    if metadata.mode() & OTHERS_WRITE != 0 {
         plan.warnings.push(format!("{} can be written by others than its owner", shown(path)));
+    }
+    let owner = metadata.uid();
+    if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+        let what = "who may so choose what the agent reads and where it sends it";
+        plan.warnings.push(format!("{} belongs to user {owner}, {what}", shown(path)));
     }
     Ok(plan)
 }
@@ -83,12 +89,12 @@ pub fn state_dir(typed: &Typed, host: &Host) -> Result<PathBuf, Refused> {
         .map_err(|why| refused(Problem::new(&config.top.at("state.dir"), why)))
 }
 
-/// The text of a file, and whether others than its owner may write it.
-fn read(path: &Path) -> Result<(Vec<u8>, bool), Refused> {
+/// The text of a file, and who owns it and may write it.
+fn read(path: &Path) -> Result<(Vec<u8>, Metadata), Refused> {
     let refused = |why: String| Refused::new(&shown(path), vec![Problem::new(&At::Whole, why)]);
     let cannot = |error: std::io::Error| refused(format!("cannot read the configuration: {error}"));
     let file = std::fs::File::open(path).map_err(cannot)?;
-    let mode = file.metadata().map_err(cannot)?.mode();
+    let metadata = file.metadata().map_err(cannot)?;
     let mut text = Vec::new();
     file.take(FILE_BYTES_MAX + 1).read_to_end(&mut text).map_err(cannot)?;
     if text.len() as u64 > FILE_BYTES_MAX {
@@ -97,7 +103,7 @@ fn read(path: &Path) -> Result<(Vec<u8>, bool), Refused> {
             units::size(FILE_BYTES_MAX)
         )));
     }
-    Ok((text, mode & OTHERS_WRITE != 0))
+    Ok((text, metadata))
 }
 
 /// What stands in the text. Broken TOML is the one problem that ends the reading at once: what comes

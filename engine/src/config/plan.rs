@@ -45,6 +45,12 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether it holds passwords or keys.
+    #[must_use]
+    pub fn holds_secrets(&self) -> bool {
+        self.kafka.sasl.is_some() || self.kafka.tls.as_ref().is_some_and(|tls| tls.certificate.is_some())
+    }
+
     /// The item of that id.
     #[must_use]
     pub fn item(&self, id: ItemId) -> &ItemPlan {

@@ -201,7 +201,7 @@ impl<R: Reads, S: Sink, F: Files, W: Watches> Driver<R, S, F, W> {
 
     fn finish_job(&mut self, done: Done, moment: Moment) {
         match done {
-            Done::Listed { listing, directories, problems } => {
+            Done::Listed { listing, directories, problems, device } => {
                 let gone = problems.iter().any(|problem| {
                     problem.operation == "list" && problem.source.kind() == std::io::ErrorKind::NotFound
                 });
@@ -213,6 +213,9 @@ impl<R: Reads, S: Sink, F: Files, W: Watches> Driver<R, S, F, W> {
                     watch.catch_up();
                 }
                 self.take_hints();
+                if let Some(device) = device {
+                    self.engine.handle_device(&listing.directory, device);
+                }
                 if gone {
                     self.engine.handle_directory_gone(&listing.directory, moment.now);
                 } else {
@@ -287,9 +290,12 @@ impl<R: Reads, S: Sink, F: Files, W: Watches> Driver<R, S, F, W> {
                 self.slots.insert(source, slot);
                 self.sources.insert(slot, source);
             }
-            Op::Forget { source } => {
+            Op::Forget { source, generation } => {
+                // A source that was over before its first save has what the start found.
                 if let Some(slot) = self.slots.remove(&source) {
                     self.sources.remove(&slot);
+                    self.store.free(slot);
+                } else if let Some(slot) = self.strays.remove(&generation.0) {
                     self.store.free(slot);
                 }
             }
@@ -307,9 +313,11 @@ impl<R: Reads, S: Sink, F: Files, W: Watches> Driver<R, S, F, W> {
                 };
                 self.strays.insert(checkpoint.generation.0, slot);
             }
-            Op::ForgetStray { checkpoint } => {
+            Op::ForgetStray { checkpoint, away } => {
                 if let Some(slot) = self.strays.remove(&checkpoint.generation.0) {
-                    self.notes.forgotten(&self.store, &checkpoint);
+                    if !away {
+                        self.notes.forgotten(&self.store, &checkpoint);
+                    }
                     self.store.free(slot);
                 }
             }

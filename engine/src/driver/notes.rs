@@ -53,9 +53,9 @@ impl Notes {
             Note::Adopted { path, position } => {
                 info!(path = %text(path), position = position.0, "copy of a truncated file, read on there");
             }
-            Note::TooManyFiles { path } => {
+            Note::TooManyFiles { path, files } => {
                 if let Some(more) = self.repeated.report("files".into(), now) {
-                    warn!(path = %text(path), more, "limit of files reached (limits.files_max); not read");
+                    warn!(path = %text(path), files, more, "limit of files reached (limits.files_max); not read");
                 }
             }
             Note::Refused { path, position, code } => {

@@ -30,7 +30,7 @@ pub enum FileErrorKind {
     Descriptors,
     /// A FIFO, socket, device or directory; never opened.
     NotRegular,
-    /// A symbolic link that the item's policy refuses.
+    /// A link that the item's policy refuses.
     Link,
     /// The file system does not answer, or answers that the file is stale or damaged.
     FileSystem,
@@ -51,6 +51,12 @@ pub(super) enum Refusal {
          set the item's `symlinks = \"follow\"`"
     )]
     ForeignLink { link: u32, directory: u32, target: u32 },
+    #[error(
+        "it is a file of user {file}, and may have been linked into this directory of user {directory} by \
+         somebody who may not read it; if all who can write here are trusted, \
+         set the item's `symlinks = \"follow\"`"
+    )]
+    HardLink { file: u32, directory: u32 },
     #[error(
         "a directory on its path, below what the pattern spells out, is a symbolic link; \
          write that directory out in `include`, or set the item's `symlinks = \"follow\"`"
@@ -78,6 +84,7 @@ impl FileError {
             return match refusal {
                 Refusal::NotRegular(_) => FileErrorKind::NotRegular,
                 Refusal::Link | Refusal::ForeignLink { .. } | Refusal::LinkOnPath => FileErrorKind::Link,
+                Refusal::HardLink { .. } => FileErrorKind::Link,
                 Refusal::Loop | Refusal::Deep(_) => FileErrorKind::Link,
                 Refusal::Hung(_) => FileErrorKind::FileSystem,
             };
@@ -126,6 +133,7 @@ mod tests {
             Errno::STALE.into(),
             Refusal::NotRegular("FIFO").into(),
             Refusal::ForeignLink { link: 1000, directory: 0, target: 0 }.into(),
+            Refusal::HardLink { file: 0, directory: 1000 }.into(),
             Refusal::LinkOnPath.into(),
             Refusal::Hung(Duration::from_secs(10)).into(),
         ]
@@ -138,6 +146,7 @@ mod tests {
             FileSystem: cannot open /var/log/a: Stale file handle (os error 116)
             NotRegular: cannot open /var/log/a: it is a FIFO, and only regular files are read
             Link: cannot open /var/log/a: it is a symbolic link of user 1000 in a directory of user 0 to a file of user 0: whoever made it may not be allowed to read that file; if they are all trusted, set the item's `symlinks = "follow"`
+            Link: cannot open /var/log/a: it is a file of user 0, and may have been linked into this directory of user 1000 by somebody who may not read it; if all who can write here are trusted, set the item's `symlinks = "follow"`
             Link: cannot open /var/log/a: a directory on its path, below what the pattern spells out, is a symbolic link; write that directory out in `include`, or set the item's `symlinks = "follow"`
             FileSystem: cannot open /var/log/a: no answer for 10 s; likely cause: a network or FUSE mount whose server is gone
         "#]].assert_eq(&lines);

@@ -33,16 +33,28 @@ pub(super) fn list(directory: &RawPath, rules: &dyn Rules) -> Done {
     let listing = Listing { directory: directory.clone(), entries: Vec::new(), complete: true };
     let mut scan = Scan { rules, listing, directories: Vec::new(), problems: Vec::new() };
     let follow = rules.follows_below(directory);
-    match resolve::directory(directory, rules.spelled_out(directory), follow, OFlags::RDONLY) {
-        Ok(fd) => scan.read(&fd),
+    let device = match resolve::directory(directory, rules.spelled_out(directory), follow, OFlags::RDONLY) {
+        Ok(fd) => {
+            scan.read(&fd);
+            resolve::facts(&fd, b"", AtFlags::EMPTY_PATH).ok()
+        }
         Err(error) => {
             scan.problem("list", directory, error);
             // Where no directory is, certainly no file of it is left.
             let gone = scan.problems.last().is_some_and(|p| p.kind() == FileErrorKind::Vanished);
             scan.listing.complete = gone;
+            if gone { nearest(directory) } else { None }
         }
-    }
-    Done::Listed { listing: scan.listing, directories: scan.directories, problems: scan.problems }
+    };
+    let device = device.map(|facts| resolve::file_id(&facts).dev);
+    Done::Listed { listing: scan.listing, directories: scan.directories, problems: scan.problems, device }
+}
+
+/// The nearest directory above one that is not there.
+fn nearest(directory: &RawPath) -> Option<Statx> {
+    let ends = directory.iter().enumerate().rev().filter(|(_, byte)| **byte == b'/');
+    let mut above = ends.map(|(at, _)| &directory[..at.max(1)]);
+    above.find_map(|path| resolve::facts(CWD, path, AtFlags::empty()).ok())
 }
 
 struct Scan<'a> {

@@ -13,6 +13,7 @@ use logdrive_core::position::Position;
 use logdrive_core::source::{FileId, ItemId, SourceId};
 
 mod error;
+mod hard_link;
 mod list;
 mod mounts;
 mod open;
@@ -88,6 +89,8 @@ pub enum Done {
         directories: Vec<RawPath>,
         /// What was found and will not be read, or why the listing is not complete.
         problems: Vec<FileError>,
+        /// The file system of the directory, or, if it is not there, of the nearest one above it.
+        device: Option<u64>,
     },
     /// A file was opened or not.
     Opened {

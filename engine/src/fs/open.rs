@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 
 use super::resolve::{self, Found};
-use super::{FileError, Opened, Rules, Symlinks, split};
+use super::{FileError, Opened, Rules, Symlinks, hard_link, split};
 
 /// Opens the file that an item found at `path`.
 pub(super) fn open(
@@ -31,10 +31,14 @@ fn open_regular(item: ItemId, path: &[u8], rules: &dyn Rules) -> io::Result<Owne
     let (parent, name) = split(path);
     let follow = symlinks == Symlinks::Follow;
     let directory = resolve::directory(parent, rules.spelled_out(parent), follow, OFlags::PATH)?;
-    let Found { fd: held, facts } = resolve::find(&directory, name, symlinks)?;
+    let Found { fd: held, facts, place } = resolve::find(&directory, name, symlinks)?;
     match resolve::file_type(&facts) {
         FileType::RegularFile => {}
         other => return Err(resolve::not_regular(other)),
+    }
+    // Here and not in the listing: whoever links somebody else's log must not end what is being read.
+    if let Some(place) = place {
+        hard_link::judge(&facts, &place, hard_link::are_protected)?;
     }
     // The held inode itself is opened, whatever the path names by now. Non-blocking for the sake of
     // files under a lease.
@@ -49,8 +53,9 @@ fn open_regular(item: ItemId, path: &[u8], rules: &dyn Rules) -> io::Result<Owne
 fn evidence(fd: OwnedFd, before: Position) -> io::Result<Opened> {
     let facts = resolve::facts(&fd, b"", AtFlags::EMPTY_PATH)?;
     let guard_bytes = before.0.min(GUARD_BYTES_MAX as u64);
-    let head = read_at(&fd, 0, FINGERPRINT_BYTES_MAX)?;
     let before = read_at(&fd, before.0 - guard_bytes, guard_bytes as usize)?;
+    // Last: a file that still begins as it did held those bytes when they were read.
+    let head = read_at(&fd, 0, FINGERPRINT_BYTES_MAX)?;
     Ok(Opened { fd, file: resolve::file_id(&facts), size: facts.stx_size, head, before })
 }
 

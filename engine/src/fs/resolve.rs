@@ -7,9 +7,8 @@
 //! Three levels of trust (see [`super::Rules`]): what a pattern spells out is opened as any path; below
 //! it no directory may be a link; the last name may be one, by the item's policy. With
 //! [`Symlinks::Owner`] a link is followed by hand, name by name, so that the owner of every link on the
-//! way and of the directory it lies in can be held against the owner of what is found in the end. (Hard
-//! links cannot be told apart like this; the sysctl fs.protected_hardlinks, on in every distribution,
-//! keeps them off files of others.)
+//! way and of the directory it lies in can be held against the owner of what is found in the end. Hard
+//! links are judged in [`super::hard_link`].
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -34,6 +33,8 @@ pub(super) struct Found {
     /// `O_PATH`.
     pub(super) fd: OwnedFd,
     pub(super) facts: Statx,
+    /// The directory in which it has its own name, however that was reached; `None`: no link was looked at.
+    pub(super) place: Option<Statx>,
 }
 
 /// Asks for all that identity, order and trust need.
@@ -133,7 +134,7 @@ pub(super) fn find(directory: impl AsFd, name: &[u8], symlinks: Symlinks) -> io:
     if symlinks == Symlinks::Follow {
         return Ok(hold(&directory, name, PATH_ONLY)?);
     }
-    let found = hold(&directory, name, PATH_ONLY | OFlags::NOFOLLOW)?;
+    let mut found = hold(&directory, name, PATH_ONLY | OFlags::NOFOLLOW)?;
     match (file_type(&found.facts), symlinks) {
         (FileType::Symlink, Symlinks::Owner) => {
             let directory = openat(&directory, ".", PATH_ONLY | OFlags::DIRECTORY, Mode::empty())?;
@@ -144,14 +145,17 @@ pub(super) fn find(directory: impl AsFd, name: &[u8], symlinks: Symlinks) -> io:
             Ok(target)
         }
         (FileType::Symlink, _) => Err(Refusal::Link.into()),
-        _ => Ok(found),
+        _ => {
+            found.place = Some(facts(&directory, b"", AtFlags::EMPTY_PATH)?);
+            Ok(found)
+        }
     }
 }
 
 fn hold(at: impl AsFd, name: &[u8], flags: OFlags) -> rustix::io::Result<Found> {
     let fd = openat(at, name, flags, Mode::empty())?;
     let facts = facts(&fd, b"", AtFlags::EMPTY_PATH)?;
-    Ok(Found { fd, facts })
+    Ok(Found { fd, facts, place: None })
 }
 
 /// A link that was followed: who made it, and who can put links where it lies.
@@ -201,7 +205,7 @@ fn follow(directory: OwnedFd, link: Found) -> io::Result<(Found, Vec<Link>)> {
         };
         let length = rest[start..].iter().position(|byte| *byte == b'/');
         let end = length.map_or(rest.len(), |length| start + length);
-        let found = hold(&at, &rest[start..end], PATH_ONLY | OFlags::NOFOLLOW)?;
+        let mut found = hold(&at, &rest[start..end], PATH_ONLY | OFlags::NOFOLLOW)?;
         if file_type(&found.facts) == FileType::Symlink {
             if links.len() == LINKS_MAX {
                 return Err(Errno::LOOP.into());
@@ -211,6 +215,7 @@ fn follow(directory: OwnedFd, link: Found) -> io::Result<(Found, Vec<Link>)> {
             text.extend_from_slice(&rest[end..]);
             rest = text;
         } else if end == rest.len() {
+            found.place = Some(facts(&at, b"", AtFlags::EMPTY_PATH)?);
             return Ok((found, links));
         } else {
             // Relative from here on: the slash that follows does not lead back to the root.

@@ -6,7 +6,7 @@
 //! could then lock a file that has no name any more.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -17,7 +17,7 @@ use super::StateError;
 
 const LOCK: &str = "lock";
 const FOLDER_MODE: Mode = Mode::RWXU;
-const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
+pub(super) const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 
 /// The held lock; dropping it lets the next process in.
 #[derive(Debug)]
@@ -86,6 +86,7 @@ fn lock(dir: &Path, folder: &OwnedFd, wall_ms: i64) -> Result<Lock, StateError> 
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let file =
         rustix::fs::openat(folder, LOCK, flags, FILE_MODE).map_err(|error| failed("open", &path, error))?;
+    keep_private(&file).map_err(|error| failed("change the mode of", &path, error))?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => {
@@ -97,6 +98,15 @@ fn lock(dir: &Path, folder: &OwnedFd, wall_ms: i64) -> Result<Lock, StateError> 
     let _courtesy = rustix::fs::ftruncate(&file, 0)
         .and_then(|()| rustix::io::pwrite(&file, introduction(wall_ms).as_bytes(), 0));
     Ok(Lock { file })
+}
+
+/// Takes away what others may do with a file that was there already: restored from a copy, say.
+pub(super) fn keep_private(file: impl AsFd) -> rustix::io::Result<()> {
+    let mode = Mode::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
+    if mode.intersects(Mode::RWXG | Mode::RWXO) {
+        rustix::fs::fchmod(&file, FILE_MODE)?;
+    }
+    Ok(())
 }
 
 /// What a holder writes into the lock file.

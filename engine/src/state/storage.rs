@@ -12,6 +12,8 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::folder::{FILE_MODE, keep_private};
+
 /// One folder in which files are created, renamed and synced.
 pub trait Storage: Send + Sync + Debug {
     /// Opens an existing file for reading and writing; `None` when there is none.
@@ -68,7 +70,12 @@ impl Storage for Disk {
         let mode = if self.access == Access::ReadOnly { OFlags::RDONLY } else { OFlags::RDWR };
         let flags = mode | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         match rustix::fs::openat(&self.folder, name, flags, Mode::empty()) {
-            Ok(fd) => Ok(Some(Arc::new(DiskFile { fd }))),
+            Ok(fd) => {
+                if self.access == Access::ReadWrite {
+                    keep_private(&fd)?;
+                }
+                Ok(Some(Arc::new(DiskFile { fd })))
+            }
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -76,7 +83,8 @@ impl Storage for Disk {
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let fd = rustix::fs::openat(&self.folder, name, flags, Mode::RUSR | Mode::WUSR)?;
+        let fd = rustix::fs::openat(&self.folder, name, flags, FILE_MODE)?;
+        keep_private(&fd)?;
         Ok(Arc::new(DiskFile { fd }))
     }
 

@@ -6,19 +6,21 @@ use std::io::Write;
 use crate::lines::{append, values};
 use crate::site::Site;
 use crate::topic::Record;
+use crate::wait::{is_long, until_true};
 
 fn bytes(records: &[Record]) -> Vec<&[u8]> {
     records.iter().map(|record| record.value.as_slice()).collect()
 }
 
 #[test]
-fn c01_a_quarter_gibibyte_without_a_newline_in_bounded_memory() {
+fn c01_a_line_without_end_in_bounded_memory() {
+    let mebibytes = if is_long() { 1024 } else { 256 };
     let site = Site::with_partitions(1);
     let agent = site.agent().set("limits.in_flight=8MiB").start();
     site.append("app.log", "before\n");
     let mut file = OpenOptions::new().append(true).open(site.log("app.log")).unwrap();
     let block = vec![b'x'; 1 << 20];
-    (0..256).for_each(|_| file.write_all(&block).unwrap());
+    (0..mebibytes).for_each(|_| file.write_all(&block).unwrap());
     file.write_all(b"\nafter\n").unwrap();
     site.topic.await_value(b"after");
     let peak = agent.peak_mib();
@@ -31,7 +33,7 @@ fn c01_a_quarter_gibibyte_without_a_newline_in_bounded_memory() {
     assert_eq!((values[0], values[2]), (&b"before"[..], &b"after"[..]));
     assert!(values[1].len() == 1_000_000 && values[1].iter().all(|&byte| byte == b'x'));
     // The terminator is part of what was cut off.
-    assert_eq!(cut, f64::from((256 << 20) + 1 - 1_000_000), "what was cut off is counted");
+    assert_eq!(cut, f64::from((mebibytes << 20) + 1 - 1_000_000), "what was cut off is counted");
 }
 
 #[test]
@@ -152,6 +154,25 @@ fn c08_an_unfinished_line_that_is_flushed_is_sent_in_pieces() {
     assert_eq!(values(&site.whole()), ["one", "half", " a line", "last"]);
 }
 
+#[test]
+fn c08_an_unfinished_line_that_was_flushed_and_not_acknowledged_is_read_again_whole() {
+    let site = Site::with_partitions(1);
+    let agent = site.agent().set("item.flush_after=50ms").start();
+    site.append("app.log", "one\n");
+    site.topic.await_value(b"one");
+    until_true("it is acknowledged", || agent.metric("logdrive_in_flight_lines") == 0.0);
+    site.broker_down();
+    site.append("app.log", "half");
+    until_true("the half is on its way", || agent.metric("logdrive_in_flight_lines") == 1.0);
+    agent.kill();
+    site.append("app.log", " a line\nlast\n");
+    site.broker_up();
+    let agent = site.agent().set("item.flush_after=50ms").start();
+    site.topic.await_value(b"last");
+    agent.stop();
+    assert_eq!(values(&site.whole()), ["one", "half a line", "last"]);
+}
+
 /// Sequences that are no UTF-8, or should not be.
 const NO_TEXT: [&[u8]; 8] = [
     b"plain",
@@ -241,7 +262,7 @@ fn filters_leave_lines_out_and_the_counts_add_up() {
     site.append("app.log", "keep the last\n");
     site.topic.await_value(b"keep the last");
     let count = |name: &str| agent.metric(name) as u64;
-    crate::wait::until_true("everything is acknowledged", || count("logdrive_in_flight_lines") == 0);
+    until_true("everything is acknowledged", || count("logdrive_in_flight_lines") == 0);
     crate::control::assert_balance(&agent, 201.0, 300.0);
     agent.stop();
     assert_eq!(site.whole().len(), 201);

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Signal;
@@ -330,37 +329,4 @@ fn the_log_is_json_when_asked_for() {
             serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         assert!(event["level"].is_string() && event["timestamp"].is_string(), "{line}");
     }
-}
-
-#[test]
-fn g12_a_password_is_nowhere_to_be_seen() {
-    const CANARY: &str = "canary-4f1d9";
-    let site = Site::new();
-    site.append("app.log", "one\n");
-    let password = site.root().join("password");
-    fs::write(&password, format!("{CANARY}\n")).unwrap();
-    fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
-    let login =
-        |from: &str| site.agent().set("kafka.sasl.mechanism=PLAIN").set("kafka.sasl.username=me").set(from);
-    for (from, environment) in [
-        (format!("kafka.sasl.password_file={}", password.display()), "unused"),
-        ("kafka.sasl.password_env=KAFKA_PASSWORD".to_owned(), "KAFKA_PASSWORD"),
-    ] {
-        let mut agent = login(&from)
-            .set("kafka.options={debug=\"all\"}")
-            .args("--log-level trace")
-            .under(&["env", &format!("{environment}={CANARY}")])
-            .start();
-        // The mock cluster knows no logins: this one goes wrong, with all that is said then.
-        agent.await_log(&["SASL"]);
-        for path in ["/metrics", "/status", "/readyz", "/healthz"] {
-            let (_, body) = agent.http(path).unwrap();
-            assert!(!body.contains(CANARY), "{path}: {body}");
-        }
-        agent.signal(Signal::TERM);
-        let exit = agent.exit();
-        assert!(!exit.stderr.contains(CANARY) && !exit.stdout.contains(CANARY), "{}", exit.stderr);
-    }
-    let wrong = login(&format!("kafka.sasl.password={CANARY}")).finish().with_code(78);
-    assert!(!wrong.stderr.contains(CANARY), "{}", wrong.stderr);
 }

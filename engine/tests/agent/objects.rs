@@ -7,10 +7,7 @@ use std::os::unix::net::UnixListener;
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 
 use crate::lines::{Family, append, assert_complete};
-use crate::site::Site;
-
-/// The user that may do the least.
-const NOBODY: u32 = 65_534;
+use crate::site::{NOBODY, Site};
 
 #[test]
 fn f04_a_file_becomes_readable_later() {

@@ -10,7 +10,7 @@ use crate::lines::{Family, append, assert_complete, assert_no_loss, values};
 use crate::process::{Launch, between_births, run};
 use crate::site::{Site, is_root};
 use crate::topic::Record;
-use crate::wait::until_true;
+use crate::wait::{is_long, until_true};
 
 /// Rotated files of one test differ in age by whole seconds, as those of a real host do.
 fn age(path: &Path, seconds: u64) {
@@ -43,6 +43,35 @@ fn r01_files_renamed_at_full_speed_within_the_glob() {
         .collect();
     let families: Vec<Family> = writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect();
     site.topic.await_count(4 * 25 * 20 * 50);
+    agent.stop();
+    assert_complete(&site.whole(), &families.iter().collect::<Vec<_>>());
+}
+
+/// As logrotate does it: all files at once, old generations removed. A round begins when the lines of the last
+/// but one have arrived, since what is removed before it was ever opened nobody can read.
+#[test]
+fn r01_many_files_renamed_many_times_and_the_oldest_removed() {
+    let (files, rounds) = if is_long() { (1000, 100) } else { (200, 6) };
+    let site = Site::new();
+    let agent = site.reading("*.log*").start();
+    let mut families: Vec<Family> =
+        (0..files).map(|at| Family::create(site.log(&format!("f{at}.log")))).collect();
+    for round in 0..rounds {
+        let earlier: usize = families.iter().map(|family| family.lines.len()).sum();
+        families.iter_mut().for_each(|family| family.write(5));
+        site.topic.await_count(earlier);
+        for family in &mut families {
+            let _none_yet = fs::remove_file(family.beside("2"));
+            if round > 0 {
+                fs::rename(family.beside("1"), family.beside("2")).unwrap();
+            }
+            family.rename(&family.beside("1"));
+            // The writer has not noticed yet.
+            family.write(5);
+            family.reopen();
+        }
+    }
+    site.topic.await_count(files * rounds * 10);
     agent.stop();
     assert_complete(&site.whole(), &families.iter().collect::<Vec<_>>());
 }
@@ -371,7 +400,7 @@ fn r11_removed_and_created_again_many_times() {
     let site = Site::new();
     let agent = site.agent().start();
     let mut families = Vec::new();
-    for round in 0..40 {
+    for round in 0..if is_long() { 400 } else { 40 } {
         let now: Vec<Family> = (0..25)
             .map(|at| {
                 let mut family = Family::named(&format!("f{at}r{round}"), site.log(&format!("f{at}.log")));
@@ -384,6 +413,8 @@ fn r11_removed_and_created_again_many_times() {
         families.extend(now);
     }
     agent.stop();
+    let bytes = fs::metadata(site.state().join("positions")).unwrap().len();
+    assert!(bytes <= 300 << 10, "the state has grown to {bytes} bytes");
     assert_complete(&site.whole(), &families.iter().collect::<Vec<_>>());
 }
 
@@ -555,9 +586,14 @@ impl Volume {
     }
 
     fn unmount(&self) {
+        assert!(self.try_unmount(), "the volume is in use");
+    }
+
+    /// Whether nobody uses it any more.
+    fn try_unmount(&self) -> bool {
         // Another test may just be starting a process, which holds what this one has open.
         let unmount = || rustix::mount::unmount(&self.at, rustix::mount::UnmountFlags::empty());
-        between_births(unmount).unwrap();
+        between_births(unmount).is_ok()
     }
 
     /// Takes it away and brings it back under another device number.
@@ -600,6 +636,50 @@ fn r16_a_volume_comes_back_under_another_device_number() {
         family.reopen();
     }
     family.close();
+    assert_complete(&site.whole(), &[&family]);
+}
+
+#[test]
+fn f14_a_volume_is_unmounted_and_mounted_again() {
+    if !is_root("loop devices") {
+        return;
+    }
+    let site = Site::new();
+    let volume = Volume::make(site.root());
+    // What is open on a volume keeps it: this gives quiet files back.
+    let agent = site
+        .connected(Launch::run())
+        .arg("--include")
+        .arg(volume_log(&site, "*.log"))
+        .args("--read-from beginning --topic logs")
+        .set("item.close_after=1s")
+        .set("watch.reconcile=100ms")
+        .start();
+    let mut family = Family::create(volume_log(&site, "app.log"));
+    for _ in 0..3 {
+        family.write(100);
+        site.topic.await_value(family.last());
+        family.close();
+        until_true("the quiet file is closed", || {
+            !agent.descriptors().iter().any(|target| target.contains("app.log"))
+        });
+        // A listing may be under way at any time.
+        until_true("the volume can be unmounted", || volume.try_unmount());
+        fs::write(volume_log(&site, "below.log"), "").unwrap();
+        until_true("the directory below is seen", || {
+            agent.status()["files"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|file| file["path"].as_str().unwrap().ends_with("below.log"))
+        });
+        volume.mount();
+        family.reopen();
+    }
+    family.write(100);
+    site.topic.await_value(family.last());
+    family.close();
+    agent.stop();
     assert_complete(&site.whole(), &[&family]);
 }
 

@@ -126,6 +126,26 @@ fn x09_a_leaf_that_is_swapped_all_the_time_leaks_nothing() {
 }
 
 #[test]
+fn x08_a_kernel_that_forbids_openat2() {
+    for error in ["ENOSYS", "EPERM"] {
+        let site = Site::with_partitions(1);
+        fs::create_dir_all(site.log("app/deep")).unwrap();
+        site.append("app/deep/x.log", "one\n");
+        append(site.root().join("y.log"), "not for us\n");
+        symlink(site.root(), site.log("trap")).unwrap();
+        let agent = site.reading("**/*.log").injecting(&format!("openat2:error={error}")).start();
+        site.topic.await_value(b"one");
+        site.append("app/deep/x.log", "two\n");
+        site.topic.await_value(b"two");
+        agent.await_ready();
+        let said = agent.log().lines().filter(|line| line.contains("openat2")).count();
+        assert_eq!(said, 1, "one clear line:\n{}", agent.log());
+        agent.stop();
+        assert_eq!(values(&site.whole()), ["one", "two"]);
+    }
+}
+
+#[test]
 fn x14_a_kernel_that_forbids_the_ring() {
     for error in ["EPERM", "ENOSYS", "ENOMEM"] {
         let site = Site::new();

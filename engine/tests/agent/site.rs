@@ -19,6 +19,9 @@ pub(crate) struct Site {
     pub(crate) topic: Topic,
 }
 
+/// The user that may do the least.
+pub(crate) const NOBODY: u32 = 65_534;
+
 /// The topic of a site.
 pub(crate) const TOPIC: &str = "logs";
 

@@ -11,7 +11,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use crate::wait::PATIENCE;
+use crate::wait::patience;
 
 /// One record.
 #[derive(Clone, Eq, PartialEq, Debug)]
@@ -82,14 +82,15 @@ impl Topic {
 
     /// Waits until what has arrived satisfies.
     pub(crate) fn await_that(&self, what: &str, mut enough: impl FnMut(&[Record]) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         let mut arrived = self.shared.arrived.lock().unwrap();
         while !enough(&arrived.records) {
             assert_eq!(arrived.problem, None, "the topic cannot be judged");
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(
                 !left.is_zero(),
-                "not within {PATIENCE:?}: {what}; {} records are in `{}`, the last {:?}",
+                "not within {:?}: {what}; {} records are in `{}`, the last {:?}",
+                patience(),
                 arrived.records.len(),
                 self.name,
                 arrived.records.last()

@@ -49,7 +49,7 @@ impl World {
     pub(crate) fn list(&self, name: &str) -> Listed {
         let directory = raw(&self.path(name));
         match (Job::List { directory }).run(self) {
-            Done::Listed { listing, directories, problems } => {
+            Done::Listed { listing, directories, problems, .. } => {
                 Listed { entries: listing.entries, directories, problems, complete: listing.complete }
             }
             other => panic!("{other:?}"),

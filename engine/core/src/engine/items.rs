@@ -17,6 +17,8 @@ impl Engine {
             policy,
             pace,
             counts: ItemCounts::default(),
+            sources: 0,
+            open: 0,
             away_until: Nanos(0),
             retired: false,
         });
@@ -28,7 +30,7 @@ impl Engine {
         let item = &mut self.items[id.0 as usize];
         item.pace = policy.rate_limit.map(Pace::new);
         item.policy = policy;
-        item.retired = false;
+        self.strays_claimed |= core::mem::take(&mut item.retired);
     }
 
     /// Lets go of all files of an item. What is in flight is awaited, and positions are kept, so that
@@ -56,7 +58,7 @@ impl Engine {
         }
         self.release(id);
         self.by_file.remove(&file);
-        self.retiring.insert(file, id);
+        self.leaving.insert(file, id);
         for name in names {
             let directory = super::opening::directory_of(&name);
             if let Some(directory) = self.directories.get_mut(directory) {
@@ -67,6 +69,18 @@ impl Engine {
             self.unblock(next);
         }
         self.finish_if_settled(id, now);
+    }
+
+    pub(super) fn items_configured(&self) -> usize {
+        self.items.iter().filter(|item| !item.retired).count().max(1)
+    }
+
+    /// Whether an item must let go of one of its descriptors when one is lacking for `wanting`: it has more
+    /// than its share, or all of it and the file is its own. A file without a descriptor is not watched, so
+    /// whoever has no more than their share keeps it.
+    pub(super) fn spares_descriptor(&self, item: ItemId, wanting: ItemId) -> bool {
+        let share = self.limits.open_files / self.items_configured();
+        self.items[item.0 as usize].open + usize::from(item == wanting) > share
     }
 
     /// Directories where files of the items may be found; those that are new are listed at once.
@@ -84,6 +98,7 @@ impl Engine {
         let Some(tail) = self.tails.get_mut(id) else { return };
         if tail.open {
             tail.open = false;
+            self.items[tail.origin.item.0 as usize].open -= 1;
             self.open_count -= 1;
             let pause = tail.back_off();
             if !matches!(tail.state, State::Ended) {
@@ -94,10 +109,11 @@ impl Engine {
 
     pub(super) fn park(&mut self, source: SourceId) {
         let Some(checkpoint) = self.checkpoint(source) else { return };
-        self.retiring.remove(&checkpoint.file);
+        self.leaving.remove(&checkpoint.file);
         if self.item_named(checkpoint.item).is_some() {
             // The item is back already, and its file was passed over.
             self.list_all();
+            self.strays_claimed = true;
         }
         self.strays.push(checkpoint);
         self.ops.push_back(Op::Park { source, checkpoint });

@@ -33,10 +33,11 @@ use crate::pace::Pace;
 use crate::plan::{ItemPolicy, Limits};
 use crate::position::{Nanos, Position};
 use crate::schedule::Schedule;
-use crate::source::{FileId, ItemId, SourceId};
+use crate::source::{FileId, GenerationId, ItemId, SourceId};
 use crate::table::Table;
 pub use crate::tail::Ending;
 use crate::tail::{State, Tail};
+use crate::turns::Turns;
 
 /// What the driver is to do. Results come back through the `handle_*` named in each.
 #[derive(Debug)]
@@ -96,17 +97,22 @@ pub enum Op {
         /// What.
         checkpoint: Checkpoint,
     },
-    /// Forget the checkpoint of a source, for good.
+    /// Forget the checkpoint of a source, for good, whether it was saved under this source or found at the
+    /// start.
     Forget {
         /// Whose.
         source: SourceId,
+        /// Of which generation.
+        generation: GenerationId,
     },
     /// Forget a checkpoint that no file answers to any more.
     ForgetStray {
         /// What was remembered.
         checkpoint: Checkpoint,
+        /// Its file system has not come back for long; else its file was gone at the start.
+        away: bool,
     },
-    /// The item of a source is gone: its checkpoint is kept, but is nobody's.
+    /// The item or the file system of a source is gone: its checkpoint is kept, but is nobody's.
     Park {
         /// Whose it was.
         source: SourceId,
@@ -161,8 +167,10 @@ pub enum Note {
     },
     /// No more files can be followed: the limit is reached.
     TooManyFiles {
-        /// The file that is left out for now.
+        /// The first one of a directory that is left out for now.
         path: RawPath,
+        /// How many of it are.
+        files: usize,
     },
     /// A record was refused for good.
     Refused {
@@ -189,10 +197,29 @@ struct Item {
     policy: ItemPolicy,
     pace: Option<Pace>,
     counts: ItemCounts,
+    /// How many sources it has, and how many of them have a descriptor.
+    sources: usize,
+    open: usize,
     /// The topic is not to be had: nothing of this item is read before.
     away_until: Nanos,
     /// No longer configured: its files are drained of what is in flight and left.
     retired: bool,
+}
+
+/// What the last look at a directory found.
+#[derive(Copy, Clone, Eq, PartialEq, Debug, Default)]
+enum Found {
+    /// There was none yet.
+    #[default]
+    Nothing,
+    /// All of it: what was not listed is not there.
+    Whole,
+    /// A part, then an error.
+    Part,
+    /// It does not exist, and never did while this process ran.
+    Absent,
+    /// It is gone, and may come back with its files.
+    Gone,
 }
 
 #[derive(Debug, Default)]
@@ -202,9 +229,11 @@ struct Directory {
     root: bool,
     listing: bool,
     dirty: bool,
-    listed_once: bool,
+    found: Found,
     /// Listings in a row during which it changed.
     disturbed: u8,
+    /// The file system that it is on, or would be; 0 as long as that is not known.
+    device: u64,
     /// Not listed again before, so that a directory in constant change costs a bounded share.
     rest_until: Nanos,
     started_at: Nanos,
@@ -220,27 +249,38 @@ pub struct Engine {
     items: Vec<Item>,
     tails: Table<Tail>,
     by_file: BTreeMap<FileId, SourceId>,
-    /// Files of retired items of which something is in flight: not taken up again before it is answered for.
-    retiring: BTreeMap<FileId, SourceId>,
+    /// Files that were let go, to be taken up again perhaps, with something in flight: not before that is
+    /// answered for.
+    leaving: BTreeMap<FileId, SourceId>,
     directories: BTreeMap<RawPath, Directory>,
     /// The sources of each family, oldest first.
     families: BTreeMap<u64, Vec<SourceId>>,
     /// Checkpoints of the last process that no file has answered to yet.
     strays: Vec<Checkpoint>,
+    /// Strays whose file system is away, by file, and how long they are kept: the oldest first.
+    away: VecDeque<(FileId, Nanos)>,
     /// Strays are judged when every directory has been listed once.
     settled_in: bool,
     strays_until: Nanos,
+    /// Devices that have another number now: what a file on it had is known by the rest of its identity.
+    renumbered: Vec<u64>,
+    /// Checkpoints of an item that is back are among the strays: all are judged anew.
+    strays_claimed: bool,
     /// Generations that ended lately, for their copies.
     ghosts: Vec<Ghost>,
     /// Directories to list again.
     dirty: Vec<RawPath>,
+    /// The listing at hand may have missed what was renamed meanwhile.
+    unsure: bool,
+    /// What the listing at hand has more than can be followed.
+    left_out: Option<(RawPath, usize)>,
     reconcile_at: Nanos,
     pool: ChunkPool,
     schedule: Schedule,
     /// Sources whose batch the sink refused, in order.
     held: VecDeque<SourceId>,
-    /// Sources that wait for a descriptor, in order.
-    opening: VecDeque<SourceId>,
+    /// Sources that wait for a descriptor.
+    opening: Turns,
     open_count: usize,
     /// Descriptors to be closed that the driver has not been told of.
     releasing: usize,
@@ -248,6 +288,8 @@ pub struct Engine {
     closing: usize,
     /// Where the search for a descriptor to give up goes on.
     evict_cursor: usize,
+    /// Since the last round no descriptor was found that could be given up.
+    none_to_evict: bool,
     /// No file is opened before: the process has run out of descriptors. `None`: files wait, if any do,
     /// for others to give theirs up, and no time brings that.
     open_again_at: Option<Nanos>,
@@ -276,23 +318,29 @@ impl Engine {
             items: Vec::new(),
             tails: Table::new(),
             by_file: BTreeMap::new(),
-            retiring: BTreeMap::new(),
+            leaving: BTreeMap::new(),
             directories: BTreeMap::new(),
             families: BTreeMap::new(),
             strays,
+            away: VecDeque::new(),
             settled_in: false,
             strays_until: Nanos(0),
+            renumbered: Vec::new(),
+            strays_claimed: false,
             ghosts: Vec::new(),
             dirty: Vec::new(),
+            unsure: false,
+            left_out: None,
             reconcile_at: Nanos(0),
             pool: ChunkPool::new(limits.chunks_bytes, chunk_bytes),
             schedule: Schedule::default(),
             held: VecDeque::new(),
-            opening: VecDeque::new(),
+            opening: Turns::default(),
             open_count: 0,
             releasing: 0,
             closing: 0,
             evict_cursor: 0,
+            none_to_evict: false,
             open_again_at: None,
             unsaved: VecDeque::new(),
             ops: VecDeque::new(),
@@ -322,7 +370,7 @@ impl Engine {
         let mut at = self.schedule.next_alarm().unwrap_or(Nanos(u64::MAX));
         if !self.draining {
             at = at.min(self.next_listing());
-            if let Some(again) = self.open_again_at.filter(|_| !self.opening.is_empty()) {
+            if let Some(again) = self.open_again_at.filter(|_| self.opening.front().is_some()) {
                 at = at.min(again);
             }
         }
@@ -402,10 +450,10 @@ impl Engine {
         let Some(tail) = self.tails.get_mut(id) else { return };
         if tail.open {
             tail.state = State::Ready;
-            self.schedule.queue(id);
+            self.schedule.queue(tail.origin.item, id);
         } else {
             tail.state = State::WantsOpen;
-            self.opening.push_back(id);
+            self.opening.push_back(tail.origin.item, id);
         }
     }
 

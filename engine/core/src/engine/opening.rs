@@ -3,10 +3,9 @@
 use alloc::vec::Vec;
 
 use super::{Engine, Note, Op};
-use crate::ledger::{Ledger, Mark};
 use crate::position::{Nanos, Position};
-use crate::source::{FINGERPRINT_BYTES_MAX, FileId, Fingerprint, Guard, SourceId};
-use crate::tail::{State, Tail};
+use crate::source::{FINGERPRINT_BYTES_MAX, FileId, Fingerprint, ItemId, SourceId};
+use crate::tail::State;
 
 /// What the shell found when it opened a file.
 #[derive(Debug)]
@@ -17,7 +16,8 @@ pub struct Opened {
     pub size: u64,
     /// The first bytes, at most [`FINGERPRINT_BYTES_MAX`].
     pub head: Vec<u8>,
-    /// The bytes before the position that was asked for, at most the guard's length.
+    /// The bytes before the position that was asked for, at most the guard's length. Read before `head`, which
+    /// so vouches for them.
     pub before: Vec<u8>,
 }
 
@@ -40,21 +40,21 @@ const DESCRIPTORS_PAUSE_NANOS: u64 = 1_000_000_000;
 const CLOSING_MAX: usize = 16;
 
 impl Engine {
-    /// Hands out descriptors, first come first served; idle files give theirs up when none is left.
+    /// Hands out descriptors by turns; files that only wait give theirs up when none is left.
     pub(super) fn start_openings(&mut self, now: Nanos) {
         if self.draining || self.open_again_at.is_some_and(|again| now < again) {
             return;
         }
         self.open_again_at = None;
-        while let Some(&id) = self.opening.front() {
+        while let Some((item, id)) = self.opening.front() {
             let wanted = self.tails.get(id).is_some_and(|tail| matches!(tail.state, State::WantsOpen));
             if !wanted {
                 self.opening.pop_front();
                 continue;
             }
             let closing = self.releasing + self.closing;
-            if self.open_count >= self.limits.open_files && (closing >= CLOSING_MAX || !self.evict()) {
-                return;
+            if self.open_count >= self.limits.open_files && (closing >= CLOSING_MAX || !self.evict(item)) {
+                return self.yield_order(id);
             }
             self.opening.pop_front();
             let tail = self.tails.get_mut(id).expect("wanted");
@@ -63,21 +63,44 @@ impl Engine {
                 continue;
             };
             tail.state = State::Opening;
-            let (item, before) = (tail.origin.item, tail.framed.position);
+            let before = tail.framed.position;
             self.open_count += 1;
             self.ops.push_back(Op::Open { source: id, item, path, before });
         }
     }
 
-    /// Takes the descriptor of a file that is at its end and can be found again by name.
-    fn evict(&mut self) -> bool {
+    /// A successor without a name cannot give up its descriptor: it does not wait for one that has none.
+    fn yield_order(&mut self, id: SourceId) {
+        let successor = self.tails.get(id).and_then(|tail| tail.successor);
+        let stuck =
+            |next: &SourceId| self.tails.get(*next).is_some_and(|next| next.open && next.names.is_empty());
+        if let Some(next) = successor.filter(stuck) {
+            self.unblock(next);
+        }
+    }
+
+    /// Takes the descriptor of a file that can be found again by name: of one at its end, or else of one that
+    /// waits for others. Looks for one once in a round, since it looks at every file.
+    fn evict(&mut self, wanting: ItemId) -> bool {
+        let rests = |state: &State| matches!(state, State::Idle | State::Resting { .. });
+        let waits =
+            |state: &State| matches!(state, State::Throttled | State::Blocked { .. } | State::Suspect { .. });
+        if self.none_to_evict {
+            return false;
+        }
+        let found = self.evict_one(rests, wanting) || self.evict_one(waits, wanting);
+        self.none_to_evict = !found;
+        found
+    }
+
+    fn evict_one(&mut self, may_go: impl Fn(&State) -> bool, wanting: ItemId) -> bool {
         let count = self.tails.slots();
         for step in 0..count {
             let index = (self.evict_cursor + step) % count;
             let Some(id) = self.tails.at(index) else { continue };
             let tail = self.tails.get(id).expect("just found");
-            let resting = matches!(tail.state, State::Idle | State::Resting { .. });
-            if resting && tail.open && !tail.names.is_empty() {
+            let possible = may_go(&tail.state) && tail.open && !tail.names.is_empty();
+            if possible && self.spares_descriptor(tail.origin.item, wanting) {
                 self.evict_cursor = index + 1;
                 self.release(id);
                 return true;
@@ -91,6 +114,7 @@ impl Engine {
         let Some(tail) = self.tails.get_mut(id) else { return };
         if tail.open {
             tail.open = false;
+            self.items[tail.origin.item.0 as usize].open -= 1;
             self.open_count -= 1;
             self.releasing += 1;
             self.ops.push_back(Op::Release { source: id });
@@ -107,9 +131,14 @@ impl Engine {
 
     /// How long an open file is now.
     pub fn handle_measured(&mut self, id: SourceId, size: u64) {
-        if let Some(tail) = self.tails.get_mut(id).filter(|tail| !matches!(tail.state, State::Ended)) {
-            tail.size = tail.size.max(Position(size));
-            tail.fit_copy(size);
+        let tail = self.tails.get_mut(id).filter(|tail| !matches!(tail.state, State::Ended));
+        let Some(tail) = tail else { return };
+        tail.size = tail.size.max(Position(size));
+        if tail.fit_copy(size) {
+            self.release(id);
+            if self.tails.get(id).is_some_and(|tail| matches!(tail.state, State::Ready)) {
+                self.make_ready(id);
+            }
         }
     }
 
@@ -122,6 +151,7 @@ impl Engine {
             return;
         };
         tail.open = true;
+        self.items[tail.origin.item.0 as usize].open += 1;
         if opened.file != tail.file {
             // The name belongs to another file by now; the next listing will say which.
             let pause = tail.back_off();
@@ -133,16 +163,17 @@ impl Engine {
             }
             return;
         }
-        if tail.starts_at_end {
-            tail.start_at_end(&opened.before);
-        }
         // The guard is checked by every read; what was skipped over is checked here.
-        if !tail.fingerprint.admits(&opened.head) {
+        if !tail.look_before(&opened.before) || !tail.fingerprint.admits(&opened.head) {
             self.begin_again(id, now);
             return;
         }
         tail.size = tail.size.max(Position(opened.size));
-        tail.fit_copy(opened.size);
+        if tail.fit_copy(opened.size) {
+            self.release(id);
+            self.make_ready(id);
+            return;
+        }
         tail.failures = 0;
         if tail.head.is_empty() && opened.head.len() > tail.fingerprint.len as usize {
             tail.fingerprint = Fingerprint::of(&opened.head);
@@ -163,7 +194,7 @@ impl Engine {
         match failure {
             OpenFailure::Descriptors => {
                 tail.state = State::WantsOpen;
-                self.opening.push_front(id);
+                self.opening.push_front(tail.origin.item, id);
                 self.open_again_at = Some(Nanos(now.0 + DESCRIPTORS_PAUSE_NANOS));
             }
             OpenFailure::Vanished | OpenFailure::Other => {
@@ -185,20 +216,6 @@ impl Engine {
         let note = Note::Found { path, position: tail.framed.position, resumed: tail.resumed };
         self.ops.push_back(Op::Note(note));
         self.mark_unsaved(id);
-    }
-}
-
-impl Tail {
-    /// Begins behind the last byte of the file at first sight; a line that is cut there is skipped.
-    fn start_at_end(&mut self, before: &[u8]) {
-        self.starts_at_end = false;
-        let mark = Mark {
-            position: self.framed.position,
-            guard: Guard::before_end_of(before),
-            skipping: before.last().is_some_and(|&byte| byte != b'\n'),
-        };
-        self.framed = mark;
-        self.ledger = Ledger::new(mark);
     }
 }
 

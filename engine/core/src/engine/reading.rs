@@ -44,12 +44,13 @@ impl Engine {
     /// The next read, if there is one and memory for it. `admits` says whether a source's file system takes
     /// another read now; one that hangs must not take all.
     pub fn poll_read(&mut self, now: Nanos, admits: impl Fn(SourceId) -> bool) -> Option<ReadRequest> {
+        self.none_to_evict = false;
         // Operations come first: a read may need the descriptor or the watch that one of them sets up.
         if self.draining || self.held.len() >= HELD_MAX || !self.ops.is_empty() {
             return None;
         }
         for _ in 0..self.schedule.ready_count() {
-            let id = self.schedule.next()?;
+            let (item_id, id) = self.schedule.next()?;
             let Some(tail) = self.tails.get(id) else { continue };
             if !matches!(tail.state, State::Ready) {
                 continue;
@@ -66,7 +67,7 @@ impl Engine {
                 continue;
             }
             if !admits(id) {
-                self.schedule.park(tail.file.dev, id);
+                self.schedule.park(tail.file.dev, item_id, id);
                 continue;
             }
             let guard = tail.framed.guard.len as usize;
@@ -74,7 +75,7 @@ impl Engine {
             let buffer = self.pool.lease(want);
             self.starved = buffer.is_none();
             let Some(buffer) = buffer else {
-                self.schedule.requeue(id);
+                self.schedule.requeue(item_id, id);
                 return None;
             };
             let tail = self.tails.get_mut(id).expect("found above");
@@ -121,19 +122,22 @@ impl Engine {
         let guarded = guard.len as usize;
         if position.plus(guarded) != tail.framed.position {
             // The source was sent back to what is acknowledged while this read was under way.
+            tail.cut = false;
             self.pool.settle(buffer, 0, 0);
             self.make_ready(id);
             return;
         }
-        // A read that ends inside the guard may be a short one: it is believed the second time.
-        let cut = !buffer.is_empty() && buffer.len() < guarded;
+        // A read that ends inside what is known may be a short one: it is believed the second time.
+        let at_start = tail.framed.position == Position::ZERO;
+        let known = if at_start { tail.fingerprint.len as usize } else { guarded };
+        let cut = !buffer.is_empty() && buffer.len() < known;
         if cut && !core::mem::replace(&mut tail.cut, true) {
             self.pool.settle(buffer, 0, 0);
             self.make_ready(id);
             return;
         }
         tail.cut = false;
-        let replaced = tail.framed.position == Position::ZERO && tail.begins_otherwise(&buffer);
+        let replaced = at_start && tail.begins_otherwise(&buffer);
         if buffer.len() < guarded || !guard.admits(&buffer[..guarded]) || replaced {
             self.pool.settle(buffer, 0, 0);
             self.begin_again(id, now);
@@ -152,7 +156,9 @@ impl Engine {
         let id = read.source;
         self.read_returned(id);
         self.pool.settle(read.buffer, 0, 0);
-        let Some(tail) = self.tails.get_mut(id) else { return };
+        // A generation that is over meanwhile stays over.
+        let reading = |tail: &&mut Tail| matches!(tail.state, State::Reading);
+        let Some(tail) = self.tails.get_mut(id).filter(reading) else { return };
         let back_off = tail.back_off();
         self.release(id);
         self.rest(id, now + back_off);
@@ -174,7 +180,7 @@ impl Engine {
         let rested = policy.flush_after.is_some_and(|after| now >= tail.unsettled_at + after);
         let end = if short {
             // What has not changed since the last look may be finished by force; what has, may not.
-            if (closing || rested) && seen == tail.unsettled { End::Flush } else { End::More }
+            if (closing && !tail.away || rested) && seen == tail.unsettled { End::Flush } else { End::More }
         } else {
             End::More
         };
@@ -184,6 +190,9 @@ impl Engine {
             Limit { events_max: if cautious { 1 } else { BATCH_EVENTS_MAX }, lines_max: allowed.max(1) };
         let framed = policy.frame(data, tail.framed.skipping, end, limit, &mut events);
         let limited = events.len() >= limit.events_max || framed.lines >= limit.lines_max;
+        if framed.settled > 0 {
+            tail.torn = end == End::Flush && data[framed.settled - 1] != b'\n';
+        }
 
         let span = Span::of(tail.framed.position, framed.settled);
         let mark = Mark {
@@ -250,7 +259,7 @@ impl Engine {
         let Some(tail) = self.tails.get_mut(id) else { return };
         tail.assert_chain();
         match tail.after {
-            After::Turn => self.make_ready(id),
+            After::Turn => self.next_turn(id),
             After::Rest { until } => {
                 self.rest(id, until);
                 self.release_successor(id);
@@ -262,14 +271,27 @@ impl Engine {
         }
     }
 
+    /// There is more to read. Where files wait for a descriptor and none is at rest, it has had its turn and
+    /// is opened again for the next one; files without a name could not be.
+    fn next_turn(&mut self, id: SourceId) {
+        let wanting = self.opening.front().filter(|_| self.open_count >= self.limits.open_files);
+        if let (Some((wanting, _)), Some(tail)) = (wanting, self.tails.get(id))
+            && !tail.names.is_empty()
+            && self.spares_descriptor(tail.origin.item, wanting)
+        {
+            self.release(id);
+        }
+        self.make_ready(id);
+    }
+
     /// At the end of a file that is not busy: close it, or watch it and look once more, or idle.
     fn at_end(&mut self, id: SourceId, now: Nanos) {
         let grace = self.tails.get(id).map(|tail| self.policy(tail.origin.item).unlinked.grace);
         let (Some(tail), Some(grace)) = (self.tails.get_mut(id), grace) else { return };
         // The descriptor is kept until Kafka has everything: a lost batch is read again through it.
-        if tail.is_closing(now, grace) && tail.unsettled == 0 && tail.ledger.is_settled() {
-            self.end(id, Ending::Unlinked, now);
-            return;
+        let finished = tail.unsettled == 0 || tail.away;
+        if tail.is_closing(now, grace) && finished && tail.ledger.is_settled() {
+            return self.end(id, Ending::Unlinked, now);
         }
         if tail.unwatched {
             self.rest(id, Nanos(now.0 + UNWATCHED_NANOS));

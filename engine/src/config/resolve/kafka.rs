@@ -111,6 +111,10 @@ fn acks(top: &Section, judge: &mut Judge<'_>) -> Acks {
 
 /// Checks a list of brokers and writes it without spaces.
 fn brokers(text: &str) -> Result<String, String> {
+    if text.contains('@') {
+        // Not shown: it may be a password.
+        return Err("`brokers` holds something before an `@`; to log in, see `[kafka.sasl]`".to_owned());
+    }
     let mut list = Vec::new();
     for broker in text.split(',').map(str::trim) {
         let wrong = |what: &str| {

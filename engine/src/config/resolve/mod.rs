@@ -85,7 +85,10 @@ impl Judge<'_> {
     /// An absolute path, if the key is written.
     fn path(&mut self, section: &Section, path: &str) -> Option<PathBuf> {
         let text = section.text(path)?;
-        self.accept(section, path, absolute(&text))
+        // A password in place of the name of its file is not shown.
+        let hidden =
+            |why| if path.ends_with("password_file") { "not an absolute path".to_owned() } else { why };
+        self.accept(section, path, absolute(&text).map_err(hidden))
     }
 
     /// Names the required keys that are not written.

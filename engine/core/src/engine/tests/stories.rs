@@ -509,3 +509,53 @@ fn g11_the_position_of_an_item_that_is_gone_is_kept() {
         "#]],
     );
 }
+
+#[test]
+fn f14_a_file_whose_file_system_was_away_is_read_on_where_it_stood() {
+    check_with(
+        |item| item.close_after = Some(Duration::from_secs(1)),
+        r#"append a "1\n"; list; wait 100; ack; wait 3000; unmount; list; wait 100; mount; append a "2\n"; list; wait 100;
+           ack; wait 3000; unlink a; list; wait 100; append a "3\n"; list; wait 100"#,
+        expect![[r#"
+            found /l/a at 0
+            send #1 /l/a[0,2) 1
+            over /l/a Away lost 0
+            resume /l/a at 2
+            send #2 /l/a[2,4) 2
+            over /l/a Unlinked lost 0
+            found /l/a at 0
+            send #3 /l/a[0,2) 3
+        "#]],
+    );
+}
+
+#[test]
+fn f14_what_was_in_flight_when_the_file_system_went_is_awaited() {
+    check_with(
+        |_| {},
+        r#"append a "1\n2\n"; list; wait 100; unmount; list; wait 8000; mount; list; wait 100; positions;
+           ack; wait 100; append a "3\n"; list; wait 100; counts"#,
+        expect![[r#"
+            found /l/a at 0
+            send #1 /l/a[0,4) 1|2
+            /l/a 0<=0<=4<=4<=4<=4 waiting for acknowledgements
+            send #2 /l/a[4,6) 3
+            counts read 3/6, acked 2/4, in flight 1/2
+        "#]],
+    );
+}
+
+#[test]
+fn f14_a_file_system_that_does_not_come_back_is_forgotten_after_a_week() {
+    check_with(
+        |item| item.close_after = Some(Duration::from_secs(1)),
+        r#"append a "1\n"; list; wait 100; ack; wait 3000; unmount; list; wait 600000000; list; wait 10000;
+           wait 10000000"#,
+        expect![[r#"
+            found /l/a at 0
+            send #1 /l/a[0,2) 1
+            over /l/a Away lost 0
+            forget away 2
+        "#]],
+    );
+}

@@ -21,7 +21,7 @@ use crate::engine::{Amount, Engine, Note, Op, OpenFailure, Opened, ReadRequest};
 use crate::frame::{CarriageReturn, EventUnit, FramePolicy, LongLine};
 use crate::plan::{ItemPolicy, Limits, ReadFrom, UnlinkedHold};
 use crate::position::Nanos;
-use crate::source::{FileId, GenerationId, ItemId, SourceId};
+use crate::source::{FileId, GUARD_BYTES_MAX, GenerationId, ItemId, SourceId};
 
 pub(super) fn frame_policy() -> FramePolicy {
     FramePolicy {
@@ -91,6 +91,7 @@ impl Sink for Broker {
             .iter()
             .map(|event| String::from_utf8_lossy(batch.event(*event)).into_owned())
             .collect();
+        let text = if text.len() > 9 { format!("{} lines", text.len()) } else { text.join("|") };
         self.names.push(batch.id.0);
         writeln!(
             self.log,
@@ -98,7 +99,7 @@ impl Sink for Broker {
             self.names.len(),
             batch.origin.path,
             batch.span,
-            text.join("|").escape_debug()
+            text.escape_debug()
         )
         .unwrap();
         self.pending.push(batch);
@@ -132,6 +133,8 @@ pub(super) struct World {
     quiet: bool,
     /// The next listing misses this name: it came while the directory was read.
     overlooked: Option<Vec<u8>>,
+    /// Nothing is in the directory but the mount point.
+    unmounted: bool,
 }
 
 impl World {
@@ -151,12 +154,15 @@ impl World {
             births: 0,
             quiet: false,
             overlooked: None,
+            unmounted: false,
         }
     }
 
     fn engine(item: &ItemPolicy, limits: Limits, strays: Vec<Checkpoint>) -> Engine {
         let mut engine = Engine::new(limits, item.frame.buffer_bytes_min(), strays.len() as u64, strays);
         engine.add_item(item.clone());
+        // The item of all names that end in `.two`.
+        engine.add_item(ItemPolicy { name: item.name + 1, ..item.clone() });
         engine.add_root(Arc::from(&b"/l"[..]));
         engine
     }
@@ -187,6 +193,11 @@ impl World {
                 file.content.extend_from_slice(text.as_bytes());
                 file.modified_ns = self.now.0 as i64;
                 self.hint(ino);
+            }
+            "fill" => {
+                let lines: String =
+                    (0..second.parse().unwrap()).map(|at| format!("line {at:05}\\n")).collect();
+                self.step(&format!("append {first} {lines}"));
             }
             "truncate" => {
                 let ino = self.names[&path];
@@ -219,6 +230,7 @@ impl World {
             "full" => self.broker.full = first == "on",
             "overlook" => self.overlooked = Some(path),
             // The directory cannot be listed: nothing in it is found meanwhile.
+            "unmount" | "mount" => self.unmounted = verb == "unmount",
             "quiet" => self.quiet = first == "on",
             "block" => self.broker.blocked = (!first.is_empty()).then(|| format!("/l/{first}")),
             "away" => self.broker.away = first == "on",
@@ -379,13 +391,16 @@ impl World {
                     let file = &self.files[ino];
                     Entry {
                         path: Arc::from(&name[..]),
-                        item: (!name.ends_with(b".out")).then_some(ItemId(0)),
+                        item: item_of(name),
                         file: file.id,
                         size: file.content.len() as u64,
                         modified_ns: file.modified_ns,
                     }
                 });
-                let listing = Listing { directory, entries: entries.collect(), complete: !self.quiet };
+                let entries = if self.unmounted { Vec::new() } else { entries.collect() };
+                let complete = !self.quiet;
+                self.engine.handle_device(&directory, if self.unmounted { 9 } else { 1 });
+                let listing = Listing { directory, entries, complete };
                 if overlooked.is_some() {
                     self.engine.handle_directory_hint(b"/l");
                 }
@@ -400,7 +415,7 @@ impl World {
                         file: file.id,
                         size: file.content.len() as u64,
                         head: file.content[..file.content.len().min(1024)].to_vec(),
-                        before: file.content[before.saturating_sub(32)..before].to_vec(),
+                        before: file.content[before.saturating_sub(GUARD_BYTES_MAX)..before].to_vec(),
                     };
                     self.open.insert(source, *ino);
                     self.engine.handle_opened(source, opened, self.now);
@@ -417,9 +432,10 @@ impl World {
             }
             Op::Save { source, checkpoint } => drop(self.saved.insert(source, checkpoint)),
             Op::Park { .. } => {}
-            Op::Forget { source } => drop(self.saved.remove(&source)),
-            Op::ForgetStray { checkpoint } => {
-                writeln!(self.broker.log, "forget stray {:?}", checkpoint.position).unwrap();
+            Op::Forget { source, .. } => drop(self.saved.remove(&source)),
+            Op::ForgetStray { checkpoint, away } => {
+                let why = if away { "away" } else { "stray" };
+                writeln!(self.broker.log, "forget {why} {:?}", checkpoint.position).unwrap();
             }
             Op::Note(note) => self.note(&note),
             Op::Watch { .. } | Op::Unwatch { .. } | Op::Arm { .. } => {}
@@ -442,7 +458,9 @@ impl World {
             }
             Note::Replaced { path, position } => writeln!(log, "replaced {} at {position:?}", text(path)),
             Note::Adopted { path, position } => writeln!(log, "adopted {} at {position:?}", text(path)),
-            Note::TooManyFiles { path } => writeln!(log, "too many files: {}", text(path)),
+            Note::TooManyFiles { path, files } => {
+                writeln!(log, "too many files: {files}, as {}", text(path))
+            }
             Note::Refused { path, position, code } => {
                 writeln!(log, "refused {} at {position:?} code {code}", text(path))
             }
@@ -452,6 +470,11 @@ impl World {
         }
         .unwrap();
     }
+}
+
+fn item_of(name: &[u8]) -> Option<ItemId> {
+    let item = ItemId(u32::from(name.ends_with(b".two")));
+    (!name.ends_with(b".out")).then_some(item)
 }
 
 /// A generation's name does not matter to any story.

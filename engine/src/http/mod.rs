@@ -3,11 +3,14 @@
 //! On a thread and a runtime of its own, so that nobody who talks to it slows the driver down. Every
 //! connection has a deadline, from its first byte to its last, and their number is bounded: when the
 //! limit is reached the oldest one that is not being answered makes room, so that silent and slow
-//! clients cannot keep a scrape out.
+//! clients cannot keep a scrape out. What they can make the driver do and hold in memory is bounded in
+//! [`page`].
+
+mod page;
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -19,11 +22,14 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
+use self::page::{Made, Page};
 use crate::metrics::{self, Metrics};
-use crate::status::Question;
+use crate::status::{Question, Readiness, Told};
 
 /// Bounds of what a client can use up.
 #[derive(Copy, Clone, Debug)]
@@ -51,6 +57,10 @@ impl Default for HttpLimits {
 
 /// How much of a request's header is read: far more than any scraper sends.
 const HEADER_BYTES_MAX: usize = 16 << 10;
+/// What the kernel keeps of an answer for a client that does not read: else it would grow with the answer.
+const SEND_BUFFER_BYTES: u32 = 128 << 10;
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 128;
 /// Pause after a failed accept, which is mostly a lack of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -86,12 +96,19 @@ impl HttpServer {
         ask: Ask,
     ) -> Result<HttpServer, HttpError> {
         let error = |cause| HttpError { listen, cause };
-        let listener = TcpListener::bind(listen).map_err(error)?;
-        listener.set_nonblocking(true).map_err(error)?;
-        let address = listener.local_addr().map_err(error)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(error)?;
+        let listener = listen_on(listen, &runtime).map_err(error)?;
+        let address = listener.local_addr().map_err(error)?;
         let (stop, stopped) = oneshot::channel();
-        let site = Arc::new(Site { metrics, ask, limits, loopback: address.ip().is_loopback() });
+        let site = Arc::new(Site {
+            metrics,
+            ask,
+            limits,
+            loopback: address.ip().is_loopback(),
+            of_metrics: Page::default(),
+            of_readiness: Page::default(),
+            of_status: Page::default(),
+        });
         let serve = move || {
             runtime.block_on(async {
                 tokio::select! {
@@ -120,6 +137,17 @@ impl Drop for HttpServer {
     }
 }
 
+fn listen_on(address: SocketAddr, runtime: &Runtime) -> io::Result<TcpListener> {
+    // Not `block_on`: the agent may be within a runtime of its own.
+    let _within = runtime.enter();
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    // Accepted connections inherit it.
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 /// One open connection, as the acceptor sees it.
 struct Guest {
     /// Requests being answered: 0 or 1.
@@ -128,7 +156,6 @@ struct Guest {
 }
 
 async fn accept(listener: TcpListener, site: Arc<Site>) {
-    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
     let mut guests: VecDeque<Guest> = VecDeque::new();
     loop {
         let stream = match listener.accept().await {
@@ -145,6 +172,8 @@ async fn accept(listener: TcpListener, site: Arc<Site>) {
             // If all are being answered, which has a deadline, it is the new one that has to go.
             let Some(guest) = idle.and_then(|at| guests.remove(at)) else { continue };
             guest.task.abort();
+            // Its socket is closed before the next one is accepted, however many knock.
+            tokio::task::yield_now().await;
         }
         let answering = Arc::new(AtomicUsize::new(0));
         let task = tokio::spawn(serve(stream, Arc::clone(&site), Arc::clone(&answering)));
@@ -179,6 +208,9 @@ struct Site {
     ask: Ask,
     limits: HttpLimits,
     loopback: bool,
+    of_metrics: Page,
+    of_readiness: Page,
+    of_status: Page,
 }
 
 type Answer = Response<Full<Bytes>>;
@@ -204,32 +236,44 @@ impl Site {
             answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             return answer;
         }
-        match path {
+        let (content_type, shown) = match path {
             "/metrics" => {
-                // A driver that does not answer in time is shown as it was last.
-                let _published = self.question(Question::Publish).await;
-                respond(StatusCode::OK, metrics::CONTENT_TYPE, self.metrics.text())
+                (metrics::CONTENT_TYPE, self.of_metrics.show(async || self.make_metrics().await).await)
             }
-            "/healthz" => match self.question(Question::Readiness).await {
-                Some(_) => text(StatusCode::OK, "ok\n"),
-                None => silent(),
-            },
-            "/readyz" => match self.question(Question::Readiness).await {
-                Some(readiness) if readiness.ready => text(StatusCode::OK, "ready\n"),
-                Some(readiness) => text(StatusCode::SERVICE_UNAVAILABLE, readiness.reason + "\n"),
-                None => silent(),
-            },
-            _ => match self.question(Question::Status).await.map(|report| serde_json::to_vec_pretty(&report))
-            {
-                Some(Ok(json)) => respond(StatusCode::OK, JSON, json),
-                Some(Err(error)) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
-                None => silent(),
-            },
+            "/status" => (JSON, self.of_status.show(async || self.make_status().await).await),
+            _ => (TEXT, self.of_readiness.show(async || self.make_readiness().await).await),
+        };
+        match shown {
+            None => text(StatusCode::SERVICE_UNAVAILABLE, "the agent does not respond\n"),
+            // An answer is all that is asked for.
+            Some(_) if path == "/healthz" => text(StatusCode::OK, "ok\n"),
+            Some((code, body)) => respond(code, content_type, body),
         }
     }
 
+    async fn make_metrics(&self) -> Option<Made> {
+        // A driver that does not answer in time is shown as it was last.
+        let took = self.question(Question::Publish).await.map_or(Duration::ZERO, |told| told.took);
+        Some(Made { code: StatusCode::OK, body: self.metrics.text().into(), took })
+    }
+
+    async fn make_readiness(&self) -> Option<Made> {
+        let Told { answer, took } = self.question(Question::Readiness).await?;
+        let (code, body) = match answer {
+            Readiness { ready: true, .. } => (StatusCode::OK, "ready\n".to_owned()),
+            Readiness { reason, .. } => (StatusCode::SERVICE_UNAVAILABLE, reason + "\n"),
+        };
+        Some(Made { code, body: body.into(), took })
+    }
+
+    async fn make_status(&self) -> Option<Made> {
+        let Told { answer, took } = self.question(Question::Status).await?;
+        let body = serde_json::to_vec_pretty(&answer).expect("strings, numbers, and maps without other keys");
+        Some(Made { code: StatusCode::OK, body, took })
+    }
+
     /// Asks the driver; `None` when it is gone or does not answer in time.
-    async fn question<T>(&self, of: impl FnOnce(oneshot::Sender<T>) -> Question) -> Option<T> {
+    async fn question<T>(&self, of: impl FnOnce(oneshot::Sender<Told<T>>) -> Question) -> Option<Told<T>> {
         let (reply, answer) = oneshot::channel();
         (self.ask)(of(reply));
         tokio::time::timeout(self.limits.answer_timeout, answer).await.ok()?.ok()
@@ -247,10 +291,6 @@ fn names_this_host(request: &Request<Incoming>) -> bool {
     };
     let name = name.trim_start_matches('[').trim_end_matches(']');
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
-}
-
-fn silent() -> Answer {
-    text(StatusCode::SERVICE_UNAVAILABLE, "the agent does not respond\n")
 }
 
 fn closing(mut answer: Answer) -> Answer {
