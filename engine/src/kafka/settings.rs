@@ -236,6 +236,14 @@ pub(super) struct Properties {
 }
 
 impl KafkaSettings {
+    /// Checks everything, without asking anybody.
+    ///
+    /// # Errors
+    /// What a sink would refuse.
+    pub fn check(&self, budget: InFlightBudget) -> Result<(), SettingsError> {
+        self.properties(budget).map(drop)
+    }
+
     /// Checks everything and translates it.
     pub(super) fn properties(&self, budget: InFlightBudget) -> Result<Properties, SettingsError> {
         self.check_values(budget)?;
