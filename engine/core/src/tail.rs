@@ -13,7 +13,7 @@ use crate::engine::Amount;
 use crate::ledger::{Ledger, Mark};
 use crate::plan::{READ_BYTES_MAX, READ_BYTES_MIN};
 use crate::position::{Nanos, Position};
-use crate::source::{FINGERPRINT_BYTES_MAX, FileId, Fingerprint, Origin, SourceId};
+use crate::source::{FINGERPRINT_BYTES_MAX, FileId, Fingerprint, GUARD_BYTES_MAX, Guard, Origin, SourceId};
 
 /// What a source is waiting for.
 #[derive(Debug)]
@@ -70,6 +70,16 @@ pub(crate) enum After {
     },
     /// At the end.
     AtEnd,
+}
+
+/// A position that was taken from a size: there is no guard until the file is opened with that position, and
+/// what is found there is believed only if the file still begins as it did.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub(crate) enum Unseen {
+    /// The end of the file at first sight. A line that is not whole there is skipped.
+    EndOfFile,
+    /// The end of a copy, all of which is acknowledged.
+    EndOfCopy,
 }
 
 /// Why a generation is over.
@@ -134,18 +144,23 @@ pub(crate) struct Tail {
     pub(crate) idle_since: Nanos,
     /// When the unsettled end last changed; a flush is due some time after.
     pub(crate) unsettled_at: Nanos,
-    /// The file system of its directory is another one than it was: what is not there is not deleted.
+    /// Its directory is gone, or the file system of that is another one, or it was not found because names were
+    /// changing: it is not deleted, may come back, and is not finished by force.
     pub(crate) away: bool,
     /// When the last name went.
     pub(crate) unlinked_at: Option<Nanos>,
     /// After a refusal events are sent one by one up to here.
     pub(crate) cautious_until: Position,
+    /// `framed` lies within a line, whose beginning was sent as it was.
+    pub(crate) torn: bool,
     /// The last read ended inside the guard.
     pub(crate) cut: bool,
     /// Failures in a row, for the back-off.
     pub(crate) failures: u32,
     /// A checkpoint said where to begin.
     pub(crate) resumed: bool,
+    /// No pattern matches its name: it is read because of its checkpoint, as a file that was rotated.
+    pub(crate) by_checkpoint: bool,
     /// Its first opening was told.
     pub(crate) introduced: bool,
     /// Its first bytes were compared with those of its family; see the engine's `ending`.
@@ -155,8 +170,8 @@ pub(crate) struct Tail {
     pub(crate) copied: Option<u16>,
     /// Why a batch was lost.
     pub(crate) lost_code: i32,
-    /// `framed` is the end of the file at first sight: skip a line that is not whole.
-    pub(crate) starts_at_end: bool,
+    /// What stands before `framed` was never read.
+    pub(crate) unseen: Option<Unseen>,
     /// The settled state of the ledger is to be followed by this ending.
     pub(crate) ending: Option<Ending>,
     /// Copies that wait for the end of this generation.
@@ -194,14 +209,16 @@ impl Tail {
             away: false,
             unlinked_at: None,
             cautious_until: Position::ZERO,
+            torn: false,
             cut: false,
             failures: 0,
             resumed: false,
+            by_checkpoint: false,
             introduced: false,
             examined: false,
             copied: None,
             lost_code: 0,
-            starts_at_end: false,
+            unseen: None,
             ending: None,
             suspects: Vec::new(),
         }
@@ -213,13 +230,29 @@ impl Tail {
     }
 
     /// A copy may have been made before the last lines were written that were read from its original:
-    /// then all of it is acknowledged, and only what is appended to it will be read.
-    pub(crate) fn fit_copy(&mut self, size: u64) {
-        let Some(known) = self.copied.take() else { return };
-        if Position(size) < self.framed.position && Fingerprint::covers(known, size) {
-            let mark = Mark { position: Position(size), ..Mark::default() };
-            (self.framed, self.size, self.ledger) = (mark, mark.position, Ledger::new(mark));
+    /// then all of it is acknowledged, and only what is appended to it will be read. Whether that is so; the
+    /// file is to be opened again then, which needs a name.
+    pub(crate) fn fit_copy(&mut self, size: u64) -> bool {
+        let Some(known) = self.copied.take() else { return false };
+        let fits = Position(size) < self.framed.position && Fingerprint::covers(known, size);
+        if !fits || self.names.is_empty() {
+            return false;
         }
+        let mark = Mark { position: Position(size), ..Mark::default() };
+        (self.framed, self.size, self.ledger) = (mark, mark.position, Ledger::new(mark));
+        self.unseen = Some(Unseen::EndOfCopy);
+        true
+    }
+
+    /// Takes the guard of a position that was never read from the bytes before it. Whether the file reaches
+    /// that far.
+    pub(crate) fn look_before(&mut self, before: &[u8]) -> bool {
+        let Some(unseen) = self.unseen.take() else { return true };
+        let position = self.framed.position;
+        let cut = unseen == Unseen::EndOfFile && before.last().is_some_and(|&byte| byte != b'\n');
+        let mark = Mark { position, guard: Guard::before_end_of(before), skipping: cut };
+        (self.framed, self.ledger) = (mark, Ledger::new(mark));
+        before.len() as u64 == position.0.min(GUARD_BYTES_MAX as u64)
     }
 
     /// Bytes that are known to be there and not yet acknowledged.
@@ -262,6 +295,27 @@ impl Tail {
         match common {
             0 => !self.fingerprint.admits(data),
             _ => self.head[..common] != data[..common],
+        }
+    }
+
+    /// How many of the first bytes are surely those of a file with this fingerprint, of which `other` is kept
+    /// as long as it grows; `None` if any differ or none are known.
+    pub(crate) fn begins_like(&self, fingerprint: Fingerprint, other: &[u8]) -> Option<u16> {
+        let known = self.fingerprint.len.min(fingerprint.len);
+        let cut = |whole: Fingerprint, head: &[u8]| match usize::from(known) {
+            _ if whole.len == known => Some(whole),
+            // Of what is complete only the hash is left.
+            known => head.get(..known).map(Fingerprint::of),
+        };
+        let (own, other) = (cut(self.fingerprint, &self.head)?, cut(fingerprint, other)?);
+        (known > 0 && own == other).then_some(known)
+    }
+
+    /// The first bytes are kept only as long as the fingerprint grows, but those of a possible copy until it is
+    /// known what it is.
+    pub(crate) fn forget_full_head(&mut self) {
+        if self.head.len() >= FINGERPRINT_BYTES_MAX {
+            self.head = Vec::new();
         }
     }
 

@@ -290,9 +290,12 @@ impl<R: Reads, S: Sink, F: Files, W: Watches> Driver<R, S, F, W> {
                 self.slots.insert(source, slot);
                 self.sources.insert(slot, source);
             }
-            Op::Forget { source } => {
+            Op::Forget { source, generation } => {
+                // A source that was over before its first save has what the start found.
                 if let Some(slot) = self.slots.remove(&source) {
                     self.sources.remove(&slot);
+                    self.store.free(slot);
+                } else if let Some(slot) = self.strays.remove(&generation.0) {
                     self.store.free(slot);
                 }
             }

@@ -53,8 +53,9 @@ fn open_regular(item: ItemId, path: &[u8], rules: &dyn Rules) -> io::Result<Owne
 fn evidence(fd: OwnedFd, before: Position) -> io::Result<Opened> {
     let facts = resolve::facts(&fd, b"", AtFlags::EMPTY_PATH)?;
     let guard_bytes = before.0.min(GUARD_BYTES_MAX as u64);
-    let head = read_at(&fd, 0, FINGERPRINT_BYTES_MAX)?;
     let before = read_at(&fd, before.0 - guard_bytes, guard_bytes as usize)?;
+    // Last: a file that still begins as it did held those bytes when they were read.
+    let head = read_at(&fd, 0, FINGERPRINT_BYTES_MAX)?;
     Ok(Opened { fd, file: resolve::file_id(&facts), size: facts.stx_size, head, before })
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::catalog::{self, Catalog};
 use super::format::{self, Header, Image, Repair, SlotImage, Unreadable};
-use super::positions::{GROWTH_SLOTS, Positions};
+use super::positions::Positions;
 use super::storage::{self, Storage, StorageFile};
 use super::{CATALOG, CATALOG_DAMAGED, CATALOG_NEW, POSITIONS, POSITIONS_NEW, StateError, failed};
 
@@ -41,7 +41,7 @@ pub(super) fn load(storage: &dyn Storage, dir: &Path) -> Result<Loaded, StateErr
     for leftover in [POSITIONS_NEW, CATALOG_NEW] {
         storage.remove(leftover).map_err(|error| failed("remove", dir, leftover, error))?;
     }
-    let loaded = settle_positions(storage, dir, file, image, bytes.len() as u64)?;
+    let loaded = settle_positions(storage, dir, file, image, bytes.len() as u64);
     Ok(Loaded { catalog, catalog_changed, ..loaded })
 }
 
@@ -95,21 +95,17 @@ fn create_file(
     file.map_err(|error| failed("create", dir, name, error))
 }
 
-/// Mends a file with repairs, and shortens one that has become much too large, by writing a new one.
-/// If that fails (the disk may be full), the old one serves until the store can try again.
+/// Writes the state anew, for what was read is the page cache's word only: a process that ran before may have
+/// been told that a sync failed, after which the kernel takes the pages for clean, and a later sync for
+/// nothing to do. If that fails (the disk may be full), the old file serves until the store can try again.
 fn settle_positions(
     storage: &dyn Storage,
     dir: &Path,
     file: Arc<dyn StorageFile>,
     image: Image,
     file_bytes: u64,
-) -> Result<Loaded, StateError> {
-    let live = image.slots.iter().filter(|slot| slot.checkpoint.is_some()).count() as u32;
-    let oversized = file_bytes > format::file_bytes(4 * live + 4 * GROWTH_SLOTS);
-    let mut sound = image.repairs.is_empty();
-    let mut synced = 0;
-    let mut positions = None;
-    if !sound {
+) -> Loaded {
+    if !image.repairs.is_empty() {
         tracing::warn!(
             path = %dir.join(POSITIONS).display(),
             places = image.repairs.len(),
@@ -117,22 +113,19 @@ fn settle_positions(
             describe(&image.repairs),
         );
     }
-    if !sound || oversized {
-        let (bytes, compact) = compacted(&image);
-        let replaced = storage::replace(storage, POSITIONS, POSITIONS_NEW, &bytes);
-        let mended = replaced.result.is_ok();
-        if let Err(error) = replaced.result {
-            let path = dir.join(POSITIONS);
-            tracing::warn!(path = %path.display(), %error, "the state file could not be written anew");
-        }
-        if let Some(new) = replaced.file {
-            sound = mended;
-            synced = if mended { compact.sequence } else { 0 };
-            positions = Some(Positions::of(new, compact, bytes.len() as u64));
-        }
+    let (bytes, compact) = compacted(&image);
+    let replaced = storage::replace(storage, POSITIONS, POSITIONS_NEW, &bytes);
+    let sound = replaced.result.is_ok();
+    if let Err(error) = replaced.result {
+        let path = dir.join(POSITIONS);
+        tracing::warn!(path = %path.display(), %error, "the state file could not be written anew");
     }
-    let positions = positions.unwrap_or_else(|| Positions::of(file, image, file_bytes));
-    Ok(Loaded { positions, catalog: Catalog::default(), catalog_changed: false, synced, sound })
+    let synced = if sound { compact.sequence } else { 0 };
+    let positions = match replaced.file {
+        Some(new) => Positions::of(new, compact, bytes.len() as u64),
+        None => Positions::of(file, image, file_bytes),
+    };
+    Loaded { positions, catalog: Catalog::default(), catalog_changed: false, synced, sound }
 }
 
 /// A file of the live slots only, without gaps.

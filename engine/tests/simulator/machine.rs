@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
+use std::num::NonZeroU32;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
@@ -13,7 +14,7 @@ use logdrive::driver::{Driver, Files, Moment, Watches};
 use logdrive::fs::{Done, Job};
 use logdrive::io::{Read, ReadDone, Reads};
 use logdrive::monitor::AgentMetrics;
-use logdrive::state::{StateStore, Syncer};
+use logdrive::state::{StateError, StateStore, Syncer};
 use logdrive::watch::Hint;
 use logdrive_core::batch::{Batch, Delivery, Outcome, Sink, TrySend};
 use logdrive_core::discover::RawPath;
@@ -28,14 +29,14 @@ use crate::random::Random;
 use crate::state_disk::Disk;
 use crate::world::{DIRECTORY, World};
 
-const PARTITIONS: u64 = 3;
+pub(crate) const PARTITIONS: usize = 3;
 const IN_FLIGHT_MAX: usize = 12;
 const CHUNKS_BYTES: usize = 2 << 20;
 
 /// Kafka with its producer: what it was given, in order, for each partition.
 #[derive(Debug, Default)]
 pub(crate) struct Broker {
-    partitions: [VecDeque<Batch>; PARTITIONS as usize],
+    partitions: [VecDeque<Batch>; PARTITIONS],
     done: VecDeque<Delivery>,
     pub(crate) full: bool,
     pub(crate) away: bool,
@@ -136,7 +137,7 @@ impl Sink for Part {
             return TrySend::Full(batch);
         }
         judge.sent(&batch);
-        broker.partitions[(batch.origin.family % PARTITIONS) as usize].push_back(batch);
+        broker.partitions[(batch.origin.family % PARTITIONS as u64) as usize].push_back(batch);
         TrySend::Sent
     }
     fn poll_delivery(&mut self) -> Option<Delivery> {
@@ -167,8 +168,7 @@ impl Broker {
     }
 
     /// A partition's producer gives up: a prefix is stored, the rest is not, and little of it is known.
-    fn lose(&mut self, judge: &mut Judge, random: &mut Random) -> Vec<Excuse> {
-        let partition = random.below(PARTITIONS as usize);
+    fn lose(&mut self, judge: &mut Judge, partition: usize, random: &mut Random) -> Vec<Excuse> {
         let batches = std::mem::take(&mut self.partitions[partition]);
         let stored = random.below(batches.len() + 1);
         let mut excuses = Vec::new();
@@ -216,16 +216,19 @@ pub(crate) struct Machine {
     driver: Option<Driver<Part, Part, Part, Part>>,
     syncer: Option<Syncer>,
     limits: Limits,
+    /// Of each item: how many hundred lines a second it may send at most, 0 for any number.
+    paces: [u8; 2],
     pub(crate) now: u64,
     started: u64,
     starts: u64,
     /// Operations of the disk before the last turn.
     ops_before: usize,
+    pub(crate) turns: u64,
     /// Turns in a row that ended with a wish to be called again at once, though nothing was done.
     restless: u32,
 }
 
-fn policy(item: usize) -> ItemPolicy {
+fn policy(item: usize, pace: u8) -> ItemPolicy {
     ItemPolicy {
         name: 70 + item as u64,
         frame: FramePolicy {
@@ -240,7 +243,7 @@ fn policy(item: usize) -> ItemPolicy {
         },
         read_from: ReadFrom::Beginning,
         seen_before: true,
-        rate_limit: None,
+        rate_limit: NonZeroU32::new(100 * u32::from(pace)),
         ignore_older: None,
         close_after: None,
         unlinked: UnlinkedHold {
@@ -257,6 +260,7 @@ impl Machine {
         {
             let world = &mut all.borrow_mut().world;
             world.has_births = random.percent(80);
+            world.device = 1;
             world.wall_ns = 1_700_000_000_000_000_000;
         }
         let limits = Limits {
@@ -272,10 +276,12 @@ impl Machine {
             driver: None,
             syncer: None,
             limits,
+            paces: [0; 2],
             now: 1_000_000_000,
             started: 0,
             starts: 0,
             ops_before: 0,
+            turns: 0,
             restless: 0,
         };
         machine.start();
@@ -287,16 +293,20 @@ impl Machine {
         self.starts += 1;
         self.started = self.now;
         self.restless = 0;
+        let open = || StateStore::open_on(Arc::new(self.disk.clone()), Path::new("/state"));
+        // A first start on a disk that takes nothing ends; it is made again when the disk is well.
+        let opened = open().or_else(|error| {
+            assert!(matches!(error, StateError::Io { .. }), "the state cannot be opened: {error}");
+            self.disk.mend();
+            open()
+        });
         let (store, slots, syncer) =
-            match StateStore::open_on(Arc::new(self.disk.clone()), Path::new("/state")) {
-                Ok(opened) => opened,
-                Err(error) => panic!("the state cannot be opened: {error}"),
-            };
+            opened.unwrap_or_else(|error| panic!("the state cannot be opened: {error}"));
         let found = slots.iter().map(|(_, held)| (held.generation, held.position.0)).collect();
         let strays = slots.iter().map(|(_, checkpoint)| *checkpoint).collect();
-        let mut engine = Engine::new(self.limits, policy(0).frame.buffer_bytes_min(), self.starts, strays);
+        let mut engine = Engine::new(self.limits, policy(0, 0).frame.buffer_bytes_min(), self.starts, strays);
         for item in 0..2 {
-            engine.add_item(policy(item));
+            engine.add_item(policy(item, self.paces[item]));
             if self.all.borrow().world.retired[item] {
                 engine.retire_item(ItemId(item as u32), Nanos(0));
             }
@@ -330,9 +340,15 @@ impl Machine {
         self.driver().engine.is_caught_up()
     }
 
+    /// How many generations are remembered, and how many files are known.
+    pub(crate) fn remembered(&mut self) -> (usize, usize) {
+        (self.driver().store().slots_in_use(), self.driver().engine.statuses().len())
+    }
+
     /// One turn, and what must hold after it.
     pub(crate) fn turn(&mut self) {
         self.ops_before = self.disk.ops();
+        self.turns += 1;
         let moment = Moment { now: Nanos(self.now - self.started), wall_ns: self.all.borrow().world.wall_ns };
         let more = self.driver().turn(moment);
         let (wakes_at, (_, open, bytes)) = (self.driver().timeout(), self.driver().engine.sizes());
@@ -403,26 +419,29 @@ impl Machine {
     }
 
     pub(crate) fn ack(&mut self, count: usize, random: &mut Random) {
-        let partition = random.below(PARTITIONS as usize);
+        let partition = random.below(PARTITIONS);
         let all = self.all.clone();
         let Everything { broker, judge, .. } = &mut *all.borrow_mut();
         let excuses = broker.ack(judge, partition, count, random);
         self.excuse(judge, &excuses);
     }
 
-    pub(crate) fn ack_all(&mut self) {
+    /// Kafka takes everything that is under way; whether there was anything.
+    pub(crate) fn ack_all(&mut self) -> bool {
         let all = self.all.clone();
         let Everything { broker, judge, .. } = &mut *all.borrow_mut();
-        for partition in 0..PARTITIONS as usize {
+        let any = broker.partitions.iter().any(|partition| !partition.is_empty());
+        for partition in 0..PARTITIONS {
             let excuses = broker.ack(judge, partition, usize::MAX, &mut Random::of(0));
             self.excuse(judge, &excuses);
         }
+        any
     }
 
-    pub(crate) fn lose(&mut self, random: &mut Random) {
+    pub(crate) fn lose(&mut self, partition: usize, random: &mut Random) {
         let all = self.all.clone();
         let Everything { broker, judge, .. } = &mut *all.borrow_mut();
-        let excuses = broker.lose(judge, random);
+        let excuses = broker.lose(judge, partition, random);
         self.excuse(judge, &excuses);
     }
 
@@ -441,9 +460,19 @@ impl Machine {
         self.driver().engine.list_all();
     }
 
+    /// Another configuration of an item is in force.
+    pub(crate) fn reload(&mut self, item: usize, pace: u8) {
+        self.paces[item] = pace;
+        if !self.all.borrow().world.retired[item] {
+            self.driver().engine.change_item(ItemId(item as u32), policy(item, pace));
+            self.driver().engine.list_all();
+        }
+    }
+
     pub(crate) fn restore(&mut self, item: usize) {
         if std::mem::take(&mut self.all.borrow_mut().world.retired[item]) {
-            self.driver().engine.change_item(ItemId(item as u32), policy(item));
+            let policy = policy(item, self.paces[item]);
+            self.driver().engine.change_item(ItemId(item as u32), policy);
             self.driver().engine.list_all();
         }
     }
@@ -455,9 +484,11 @@ impl Machine {
         let ops = self.disk.ops();
         let midway = random.percent(30) && self.ops_before < ops;
         let at = if midway { self.ops_before + random.below(ops - self.ops_before) } else { ops };
-        let content = match crash {
-            Crash::Kill => self.disk.killed(at),
-            Crash::PowerCut => self.disk.powered_off_once(at, |choices| random.below(choices + 1)),
+        let disk = match crash {
+            Crash::Kill => self.disk.after_kill(at),
+            Crash::PowerCut => {
+                Disk::holding(&self.disk.powered_off_once(at, |choices| random.below(choices + 1)))
+            }
         };
         (self.driver, self.syncer) = (None, None);
         {
@@ -465,7 +496,7 @@ impl Machine {
             world.forget_process();
             broker.forget_process(judge, random);
         }
-        self.disk = Disk::holding(&content);
+        self.disk = disk;
         let found = self.start();
         let judge = &mut self.all.borrow_mut().judge;
         for status in statuses {

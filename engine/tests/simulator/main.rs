@@ -51,13 +51,18 @@ mod state_disk;
 mod world;
 
 use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 /// Seeds of an ordinary test run.
-const SEEDS: Range<u64> = 0..1000;
+const SEEDS: Range<u64> = 0..2000;
 /// Failures that are told of at most.
 const FAILURES_MAX: usize = 5;
-/// Steps of a run.
+/// Steps of a run; each is followed by up to three turns of the agent, or by as many as it waits for.
 const STEPS: usize = 150;
+/// Seeds that a thread takes at a time.
+const SHARE: u64 = 100;
 
 fn seeds() -> Range<u64> {
     let Ok(text) = std::env::var("LOGDRIVE_SIM_SEEDS") else { return SEEDS };
@@ -65,22 +70,76 @@ fn seeds() -> Range<u64> {
     from.parse().expect("a first seed")..upto.parse().expect("a last seed")
 }
 
+/// What all threads have done so far.
+#[derive(Debug, Default)]
+struct Tally {
+    next: AtomicU64,
+    runs: AtomicU64,
+    turns: AtomicU64,
+    lines: AtomicU64,
+    failures: Mutex<Vec<String>>,
+}
+
+impl Tally {
+    /// Runs the seeds that nobody has taken yet, until there are none or enough of them have failed.
+    fn work(&self, seeds: &Range<u64>) {
+        while self.failures.lock().unwrap().len() < FAILURES_MAX {
+            let first = seeds.start + self.next.fetch_add(SHARE, Ordering::Relaxed);
+            if first >= seeds.end {
+                return;
+            }
+            for seed in first..seeds.end.min(first + SHARE) {
+                self.run(seed);
+            }
+        }
+    }
+
+    fn run(&self, seed: u64) {
+        let steps = script::generate(seed, STEPS);
+        match run::run(seed, &steps) {
+            Ok(trace) => {
+                self.runs.fetch_add(1, Ordering::Relaxed);
+                self.turns.fetch_add(trace.turns, Ordering::Relaxed);
+                self.lines.fetch_add(trace.lines, Ordering::Relaxed);
+            }
+            Err(wrong) => {
+                let (short, wrong) = run::shrink(seed, steps, wrong);
+                let lines: String = short.iter().map(|step| format!("    {step:?},\n")).collect();
+                let failure = format!("seed {seed}: {wrong}\nrun({seed}, &[\n{lines}])\n");
+                self.failures.lock().unwrap().push(failure);
+            }
+        }
+    }
+}
+
 #[test]
 fn no_seed_breaks_a_promise() {
     // A panic inside a run is a result like any other, and told with its script.
     std::panic::set_hook(Box::new(|_| {}));
-    let mut failures = Vec::new();
-    for seed in seeds() {
-        let steps = script::generate(seed, STEPS);
-        if let Err(wrong) = run::run(seed, &steps) {
-            let (short, wrong) = run::shrink(seed, steps, wrong);
-            let lines: String = short.iter().map(|step| format!("    {step:?},\n")).collect();
-            failures.push(format!("seed {seed}: {wrong}\nrun({seed}, &[\n{lines}])\n"));
-            if failures.len() == FAILURES_MAX {
-                break;
-            }
+    let (tally, seeds, begin) = (Tally::default(), seeds(), Instant::now());
+    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| tally.work(&seeds));
         }
-    }
+    });
     let _quiet = std::panic::take_hook();
+    let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    println!(
+        "seeds {seeds:?}: {} runs of {STEPS} steps kept every promise; {} turns, {} lines, {:.0} s on {threads} threads",
+        count(&tally.runs),
+        count(&tally.turns),
+        count(&tally.lines),
+        begin.elapsed().as_secs_f64(),
+    );
+    let failures = tally.failures.into_inner().unwrap();
     assert!(failures.is_empty(), "{}", failures.concat());
+}
+
+#[test]
+fn a_seed_replays_everything() {
+    for seed in 0..20 {
+        let steps = script::generate(seed, STEPS);
+        assert_eq!(run::run(seed, &steps), run::run(seed, &steps), "seed {seed}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::machine::{Crash, Everything, Machine};
+use crate::machine::{Crash, Everything, Machine, PARTITIONS};
 use crate::random::Random;
 use crate::script::{Op, Step};
 use crate::world::path;
@@ -11,8 +11,19 @@ const MILLI: u64 = 1_000_000;
 /// Simulated time after which everything must have arrived once the faults have stopped.
 const HEAL_MILLIS: u64 = 400_000;
 
+/// What a run that kept all promises leaves to be compared and counted.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub(crate) struct Trace {
+    /// Turns that the agent took.
+    pub(crate) turns: u64,
+    /// Lines that were written.
+    pub(crate) lines: u64,
+    /// Of all that was sent and stored.
+    pub(crate) digest: u64,
+}
+
 /// Runs the steps and judges the end; the error says what was wrong first.
-pub(crate) fn run(seed: u64, steps: &[Step]) -> Result<(), String> {
+pub(crate) fn run(seed: u64, steps: &[Step]) -> Result<Trace, String> {
     let done = catch_unwind(AssertUnwindSafe(|| run_to_the_end(seed, steps)));
     done.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
@@ -20,7 +31,7 @@ pub(crate) fn run(seed: u64, steps: &[Step]) -> Result<(), String> {
     })
 }
 
-fn run_to_the_end(seed: u64, steps: &[Step]) -> Result<(), String> {
+fn run_to_the_end(seed: u64, steps: &[Step]) -> Result<Trace, String> {
     let mut machine = Machine::new(&mut Random::of(seed));
     for (number, step) in steps.iter().enumerate() {
         take(&mut machine, *step);
@@ -29,7 +40,9 @@ fn run_to_the_end(seed: u64, steps: &[Step]) -> Result<(), String> {
     heal(&mut machine);
     arrive(&mut machine)?;
     machine.crash(Crash::Kill, &mut Random::of(seed));
-    arrive(&mut machine).map_err(|wrong| format!("after a last kill: {wrong}"))
+    arrive(&mut machine).map_err(|wrong| format!("after a last kill: {wrong}"))?;
+    let judge = &machine.all.borrow().judge;
+    Ok(Trace { turns: machine.turns, lines: judge.lines.len() as u64, digest: judge.digest })
 }
 
 fn verdict(machine: &Machine) -> Result<(), String> {
@@ -56,6 +69,8 @@ fn take(machine: &mut Machine, Step(op, seed): Step) {
                 world.truncate(judge, &path(base * 4));
             }
             Op::Link { from, to } => world.link(&path(from), &path(to)),
+            Op::Switch { from, to } if from != to => world.switch(judge, &path(from), &path(to)),
+            Op::Directory { away } => world.move_directory(away),
             Op::Permission { path: at, readable } => world.permission(&path(at), readable),
             Op::FailReads(count) => world.faults.reads_failing += count,
             Op::CutReads(count) => world.faults.reads_cut += count,
@@ -74,11 +89,18 @@ fn take(machine: &mut Machine, Step(op, seed): Step) {
     }
     match op {
         Op::Ack(count) => machine.ack(usize::from(count), random),
-        Op::Lose => machine.lose(random),
+        Op::Lose => machine.lose(random.below(PARTITIONS), random),
+        Op::Fatal => (0..PARTITIONS).for_each(|partition| machine.lose(partition, random)),
         Op::Wait { ms } => machine.wait(u64::from(ms) * MILLI),
         Op::Stall { ms } => machine.pass(u64::from(ms) * MILLI),
         Op::Kill => machine.crash(Crash::Kill, random),
         Op::PowerCut => machine.crash(Crash::PowerCut, random),
+        // Without birth times a file is a new one on another device.
+        Op::Remount if machine.all.borrow().world.has_births => {
+            machine.all.borrow_mut().world.remount();
+            machine.crash(Crash::Kill, random);
+        }
+        Op::Reload { item, pace } => machine.reload(usize::from(item), pace),
         Op::Retire { item } => machine.retire(usize::from(item)),
         Op::Restore { item } => machine.restore(usize::from(item)),
         Op::Settle => {
@@ -99,13 +121,16 @@ fn take(machine: &mut Machine, Step(op, seed): Step) {
 fn heal(machine: &mut Machine) {
     {
         let Everything { world, broker, .. } = &mut *machine.all.borrow_mut();
+        world.move_directory(false);
         world.faults = crate::world::Faults::default();
         world.inodes.iter_mut().for_each(|file| file.readable = true);
         (broker.full, broker.away, broker.blocked) = (false, false, None);
-        machine.disk.limit(None);
-        machine.disk.fail_syncs(0);
+        machine.disk.mend();
     }
-    (0..2).for_each(|item| machine.restore(item));
+    for item in 0..2 {
+        machine.restore(item);
+        machine.reload(item, 0);
+    }
 }
 
 /// Everything arrives.
@@ -115,7 +140,9 @@ fn arrive(machine: &mut Machine) -> Result<(), String> {
     loop {
         // Behind a refused line each line is sent alone, and awaited.
         for _ in 0..20 {
-            machine.ack_all();
+            if !machine.ack_all() {
+                break;
+            }
             machine.wait(MILLI);
         }
         machine.wait(pause * MILLI);
@@ -138,6 +165,11 @@ fn arrive(machine: &mut Machine) -> Result<(), String> {
         machine.wait(12_000 * MILLI);
         machine.ack_all();
         verdict(machine)?;
+    }
+    let (remembered, files) = machine.remembered();
+    // Where no file of a device is left, it may only be away.
+    if remembered > files && files > 0 && !machine.all.borrow().world.was_remounted() {
+        return Err(format!("S19: {remembered} generations are remembered of {files} files"));
     }
     Ok(())
 }

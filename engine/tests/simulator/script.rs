@@ -42,6 +42,15 @@ pub(crate) enum Op {
         from: u8,
         to: u8,
     },
+    /// A link takes the place of whatever has its name.
+    Switch {
+        from: u8,
+        to: u8,
+    },
+    /// The directory is away, or back.
+    Directory {
+        away: bool,
+    },
     /// Nobody may open the file any more, or everybody again.
     Permission {
         path: u8,
@@ -58,6 +67,8 @@ pub(crate) enum Op {
     Ack(u8),
     /// The producer of a partition loses what it holds, some of it stored.
     Lose,
+    /// The producer is of no use any more: all partitions lose what they hold.
+    Fatal,
     Full(bool),
     Away(bool),
     /// The partition of this base takes nothing; 3: none.
@@ -80,6 +91,8 @@ pub(crate) enum Op {
     Kill,
     /// So does the machine: what the state had not synced is there or not. The log files stay.
     PowerCut,
+    /// The process dies, and the file system of the logs comes back under another device number.
+    Remount,
     FailSyncs(u8),
     /// The disk of the state is full, or no longer.
     FillDisk(bool),
@@ -89,6 +102,11 @@ pub(crate) enum Op {
     Restore {
         item: u8,
     },
+    /// An item gets another pace: lines a second in hundreds, 0 for no limit.
+    Reload {
+        item: u8,
+        pace: u8,
+    },
     /// Everything that is under way comes to its end.
     Settle,
 }
@@ -97,11 +115,14 @@ pub(crate) enum Op {
 #[derive(Copy, Clone, Debug)]
 pub(crate) struct Step(pub(crate) Op, pub(crate) u32);
 
+/// How many kinds of faults come and go together.
+const WEATHER: usize = 20;
+
 /// The steps of a seed.
 pub(crate) fn generate(seed: u64, count: usize) -> Vec<Step> {
     let mut random = Random::of(seed);
     // Each run has its own weather: a fault that is never there in some runs is frequent in others.
-    let weather: Vec<usize> = (0..16).map(|_| [0, 0, 1, 1, 2, 6][random.below(6)]).collect();
+    let weather: Vec<usize> = (0..WEATHER).map(|_| [0, 0, 1, 1, 2, 6][random.below(6)]).collect();
     (0..count).map(|_| Step(draw(&mut random, &weather), random.next() as u32)).collect()
 }
 
@@ -141,6 +162,11 @@ fn draw(random: &mut Random, weather: &[usize]) -> Op {
         (weather[15], 27),
         (2 * weather[15], 28),
         (3, 29),
+        (3 * weather[16], 30),
+        (weather[17], 31),
+        (weather[18], 32),
+        (weather[10], 33),
+        (2 * weather[19], 34),
     ];
     let total: usize = weights.iter().map(|(weight, _)| weight).sum();
     let mut at = random.below(total);
@@ -185,6 +211,11 @@ fn draw(random: &mut Random, weather: &[usize]) -> Op {
         26 => Op::FillDisk(flag),
         27 => Op::Retire { item: few % 2 },
         28 => Op::Restore { item: few % 2 },
-        _ => Op::Settle,
+        29 => Op::Settle,
+        30 => Op::Switch { from: path, to: path / 4 * 4 + few % 4 },
+        31 => Op::Directory { away: flag },
+        32 => Op::Remount,
+        33 => Op::Fatal,
+        _ => Op::Reload { item: few % 2, pace: [0, 1, 2, 20][random.below(4)] },
     }
 }

@@ -13,7 +13,7 @@ use logdrive::fs::{Done, FileError, Job, Opened};
 use logdrive::io::{Read, ReadDone};
 use logdrive::watch::Hint;
 use logdrive_core::discover::{Entry, Listing, RawPath};
-use logdrive_core::source::{FileId, ItemId, SourceId};
+use logdrive_core::source::{FileId, GUARD_BYTES_MAX, ItemId, SourceId};
 use rustix::fs::MemfdFlags;
 
 use crate::judge::{Judge, LineId};
@@ -75,13 +75,18 @@ pub(crate) struct World {
     armed: BTreeMap<SourceId, usize>,
     watched: bool,
     pub(crate) hints: VecDeque<Hint>,
-    jobs: Vec<(Job, BTreeSet<RawPath>)>,
+    /// With the names there were when they were asked for; none, if the directory was away.
+    jobs: Vec<(Job, Option<BTreeSet<RawPath>>)>,
     pub(crate) jobs_done: VecDeque<Done>,
     pub(crate) reads: Vec<Read>,
     pub(crate) reads_done: VecDeque<ReadDone>,
     /// Sources that were told of a failed read, and those that never read.
     troubled: BTreeSet<SourceId>,
     has_read: BTreeSet<SourceId>,
+    /// The directory is away, as when its file system is not mounted.
+    away: bool,
+    /// The number of its device, which changes with a mount.
+    pub(crate) device: u64,
     /// Descriptors that were closed in this turn: of which source, file, and how far it was seen.
     pub(crate) released: Vec<(SourceId, usize, usize)>,
     /// Files that were let go with their item, and may be deleted before it is back.
@@ -115,7 +120,7 @@ impl World {
         let birth_ns = if self.has_births { self.births } else { 0 };
         self.inodes.push(Inode {
             memory: Some(memory),
-            id: FileId { dev: 1, ino, birth_ns },
+            id: FileId { dev: self.device, ino, birth_ns },
             content: Vec::new(),
             modified_ns: self.wall_ns,
             readable: true,
@@ -180,7 +185,7 @@ impl World {
     }
 
     fn directory_changed(&mut self) {
-        if self.watched {
+        if self.watched && !self.away {
             self.hints.push_back(Hint::Directory(DIRECTORY.into()));
         }
     }
@@ -229,6 +234,10 @@ impl World {
 
     pub(crate) fn truncate(&mut self, judge: &mut Judge, path: &RawPath) {
         let Some(&inode) = self.names.get(path) else { return };
+        // What is written behind it under a name that no pattern matches is nobody's business.
+        if self.names.iter().all(|(path, &other)| other != inode || self.item_of(path).is_none()) {
+            self.excused.insert(inode);
+        }
         let file = &mut self.inodes[inode];
         if let Some((line, _)) = file.unfinished.take() {
             judge.lines[line].torn = true;
@@ -267,6 +276,34 @@ impl World {
         }
     }
 
+    /// A link, hard or symbolic, is put in the place of whatever has the name.
+    pub(crate) fn switch(&mut self, judge: &mut Judge, from: &RawPath, to: &RawPath) {
+        let Some(&inode) = self.names.get(from) else { return };
+        let before = self.names.insert(to.clone(), inode);
+        if let Some(before) = before {
+            self.nameless(judge, before);
+        }
+        self.directory_changed();
+    }
+
+    /// The directory goes or comes back, with all that is in it. Files that were open can be read on.
+    pub(crate) fn move_directory(&mut self, away: bool) {
+        if std::mem::replace(&mut self.away, away) != away && away {
+            self.hints.extend(self.watched.then(|| Hint::DirectoryGone(DIRECTORY.into())));
+            self.watched = false;
+        }
+    }
+
+    /// The file system comes back under another number: files are known by inode and birth time.
+    pub(crate) fn remount(&mut self) {
+        self.device += 1;
+        self.inodes.iter_mut().for_each(|file| file.id.dev = self.device);
+    }
+
+    pub(crate) fn was_remounted(&self) -> bool {
+        self.device > 1
+    }
+
     pub(crate) fn permission(&mut self, path: &RawPath, readable: bool) {
         if let Some(&inode) = self.names.get(path) {
             self.inodes[inode].readable = readable;
@@ -302,7 +339,8 @@ impl World {
     }
 
     pub(crate) fn submit(&mut self, job: Job) {
-        self.jobs.push((job, self.names.keys().cloned().collect()));
+        let names = (!self.away).then(|| self.names.keys().cloned().collect());
+        self.jobs.push((job, names));
     }
 
     pub(crate) fn adopt(&mut self, source: SourceId, file: impl AsFd) {
@@ -334,7 +372,7 @@ impl World {
     }
 
     pub(crate) fn watch(&mut self) {
-        self.watched = true;
+        self.watched = !self.away;
     }
 
     pub(crate) fn arm(&mut self, source: SourceId, file: impl AsFd) {
@@ -359,7 +397,7 @@ impl World {
         self.reads = later;
         let mut cut = Random::of(self.births as u64 + reads.len() as u64);
         for (job, before) in jobs {
-            let done = self.finish_job(job, &before);
+            let done = self.finish_job(job, before.as_ref());
             self.jobs_done.push_back(done);
         }
         for read in reads {
@@ -368,18 +406,19 @@ impl World {
         }
     }
 
-    fn finish_job(&mut self, job: Job, before: &BTreeSet<RawPath>) -> Done {
+    fn finish_job(&mut self, job: Job, before: Option<&BTreeSet<RawPath>>) -> Done {
         match job {
             Job::List { directory } => {
-                let failing = take(&mut self.faults.listings_failing);
+                let before = before.filter(|_| !self.away);
+                let failing = before.is_none() || take(&mut self.faults.listings_failing);
                 let mut problems = Vec::new();
                 let mut entries = Vec::new();
                 if failing {
-                    problems.push(trouble("list", &directory, EIO));
+                    problems.push(trouble("list", &directory, if before.is_none() { ENOENT } else { EIO }));
                 }
                 // A name that came while the directory was read may be missing; one that went, is.
-                for (path, &inode) in self.names.iter().filter(|(path, _)| !failing && before.contains(*path))
-                {
+                let listed = |path: &RawPath| !failing && before.is_some_and(|before| before.contains(path));
+                for (path, &inode) in self.names.iter().filter(|(path, _)| listed(path)) {
                     let file = &self.inodes[inode];
                     entries.push(Entry {
                         path: path.clone(),
@@ -401,7 +440,7 @@ impl World {
     }
 
     fn open_file(&mut self, path: &RawPath, before: usize) -> Result<Opened, i32> {
-        let &inode = self.names.get(path).ok_or(ENOENT)?;
+        let &inode = self.names.get(path).filter(|_| !self.away).ok_or(ENOENT)?;
         let file = &self.inodes[inode];
         if take(&mut self.faults.opens_without_descriptor) {
             return Err(EMFILE);
@@ -414,8 +453,8 @@ impl World {
         }
         let memory = file.memory.as_ref().expect("a file with a name");
         let end = before.min(file.content.len());
-        // As the real one: bytes from 32 before the position on, however short the file is.
-        let start = before.saturating_sub(32).min(end);
+        // As the real one: bytes from so many before the position on, however short the file is.
+        let start = before.saturating_sub(GUARD_BYTES_MAX).min(end);
         Ok(Opened {
             fd: memory.try_clone().expect("a descriptor"),
             file: file.id,

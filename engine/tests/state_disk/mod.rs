@@ -91,6 +91,12 @@ impl Disk {
         state.names.values().map(|&inode| state.files[inode].len()).sum()
     }
 
+    /// Takes all faults away.
+    pub(crate) fn mend(&self) {
+        self.limit(None);
+        self.fail_syncs(0);
+    }
+
     /// Lets the next `count` syncs of files fail.
     pub(crate) fn fail_syncs(&self, count: usize) {
         self.0.lock().unwrap().sync_faults = count;
@@ -102,6 +108,25 @@ impl Disk {
         let mut image = Image::of(&state.start);
         state.log[..ops].iter().for_each(|op| image.apply(op));
         image.names.iter().map(|(name, &inode)| (name.clone(), image.files[inode].now.clone())).collect()
+    }
+
+    /// The same disk when this process has been killed after `ops` operations: what was not synced still is
+    /// not, and a power cut may yet take it away.
+    pub(crate) fn after_kill(&self, ops: usize) -> Disk {
+        let state = self.0.lock().unwrap();
+        if ops == state.log.len() {
+            return self.clone();
+        }
+        let mut image = Image::of(&state.start);
+        state.log[..ops].iter().for_each(|op| image.apply(op));
+        Disk(Arc::new(Mutex::new(State {
+            start: state.start.clone(),
+            log: state.log[..ops].to_vec(),
+            names: image.names,
+            files: image.files.into_iter().map(|file| file.now).collect(),
+            capacity: state.capacity,
+            sync_faults: state.sync_faults,
+        })))
     }
 
     /// What may be found after a power cut after `ops` operations: with whole sectors, and with one

@@ -7,14 +7,14 @@ use core::cmp::Reverse;
 use core::time::Duration;
 
 use super::opening::directory_of;
-use super::{Engine, Note, Op};
+use super::{Directory, Engine, Found, Note, Op};
 use crate::checkpoint::Checkpoint;
 use crate::discover::{Entry, Listing, RawPath};
 use crate::ledger::Mark;
 use crate::plan::ReadFrom;
 use crate::position::{Nanos, Position};
 use crate::source::{FileId, GenerationId, ItemId, Origin, SourceId, family_of};
-use crate::tail::{Ending, State, Tail};
+use crate::tail::{Ending, State, Tail, Unseen};
 
 /// A directory rests this long after a listing, and at least [`REST_SHARE`] times what that took.
 const LISTING_REST: Duration = Duration::from_millis(20);
@@ -30,9 +30,10 @@ impl Engine {
         self.mark_dirty(directory);
     }
 
-    /// Events were lost: everything is looked at again.
+    /// Events were lost: everything is looked at again, and a listing under way may have missed something.
     pub fn handle_overflow(&mut self) {
         self.reconcile_at = Nanos(0);
+        self.mark_all_dirty();
         let armed: Vec<SourceId> =
             self.tails.iter().filter(|(_, tail)| tail.armed).map(|(id, _)| id).collect();
         for id in armed {
@@ -52,6 +53,13 @@ impl Engine {
         }
     }
 
+    fn mark_all_dirty(&mut self) {
+        let all: Vec<RawPath> = self.directories.keys().cloned().collect();
+        for path in all {
+            self.mark_dirty(&path);
+        }
+    }
+
     /// Starts the listings that are wanted and not resting; all of them when a reconcile is due.
     pub(super) fn start_listings(&mut self, now: Nanos) {
         if self.draining {
@@ -59,10 +67,7 @@ impl Engine {
         }
         if now >= self.reconcile_at {
             self.reconcile_at = now + self.limits.reconcile;
-            let all: Vec<RawPath> = self.directories.keys().cloned().collect();
-            for path in all {
-                self.mark_dirty(&path);
-            }
+            self.mark_all_dirty();
             self.look_at_nameless(now);
         }
         let mut waiting = core::mem::take(&mut self.dirty);
@@ -134,7 +139,8 @@ impl Engine {
             return;
         }
         directory.disturbed = 0;
-        directory.listed_once = true;
+        self.unsure = directory.dirty;
+        directory.found = if listing.complete { Found::Whole } else { Found::Part };
         // A process that was stopped meanwhile must not be blind for ten times as long.
         let rest =
             (now.since(directory.started_at) * REST_SHARE).min(self.limits.reconcile).max(LISTING_REST);
@@ -157,6 +163,7 @@ impl Engine {
         if listing.complete {
             self.miss(&listing, now);
         }
+        self.unsure = false;
         self.settle_in(now);
     }
 
@@ -195,7 +202,10 @@ impl Engine {
     pub fn handle_directory_gone(&mut self, directory: &[u8], now: Nanos) {
         let Some(entry) = self.directories.get_mut(directory) else { return };
         (entry.listing, entry.disturbed) = (false, 0);
-        entry.listed_once = true;
+        entry.found = match entry.found {
+            Found::Nothing | Found::Absent => Found::Absent,
+            Found::Whole | Found::Part | Found::Gone => Found::Gone,
+        };
         entry.rest_until = now + LISTING_REST;
         let names = core::mem::take(&mut entry.names);
         if !entry.root
@@ -204,6 +214,9 @@ impl Engine {
             self.ops.push_back(Op::Unwatch { directory: path });
         }
         for (name, id) in names {
+            if let Some(tail) = self.tails.get_mut(id) {
+                tail.away |= tail.names.iter().all(|other| *other == name);
+            }
             self.drop_name(id, &name, now);
         }
         self.settle_in(now);
@@ -243,7 +256,7 @@ impl Engine {
 
     /// A file that the engine does not follow yet.
     fn appear(&mut self, entry: &Entry, now: Nanos, wall_ns: i64) {
-        if self.retiring.contains_key(&entry.file) {
+        if self.leaving.contains_key(&entry.file) {
             return;
         }
         let stray = self.take_stray(entry.file);
@@ -273,13 +286,14 @@ impl Engine {
             None => Mark::default(),
         };
         let mut tail = Tail::new(Arc::new(origin), entry.file, entry.path.clone(), start, now);
-        tail.starts_at_end = at_end;
+        tail.unseen = at_end.then_some(Unseen::EndOfFile);
         tail.examined = stray.is_some() || at_end;
         tail.resumed = stray.is_some();
+        tail.by_checkpoint = entry.item.is_none();
         tail.size = tail.size.max(Position(entry.size));
         if let Some(stray) = stray {
+            // What was written before may not be on the disk yet: `durable` follows with the first sync.
             tail.fingerprint = stray.fingerprint;
-            tail.durable = stray.position;
         }
         let elder = self.families.get(&family).and_then(|members| members.last()).copied();
         tail.predecessor = elder.filter(|&elder| self.can_precede(elder, &entry.path));
@@ -329,6 +343,7 @@ impl Engine {
     /// A known file as listed: wake it when its size is not what was read.
     fn grow(&mut self, id: SourceId, entry: &Entry) {
         let Some(tail) = self.tails.get_mut(id) else { return };
+        tail.by_checkpoint &= entry.item.is_none();
         tail.away = false;
         let expected = if tail.is_dormant() { tail.size } else { tail.read() };
         // What is behind the last line end may be written over in place, which changes no size.
@@ -351,7 +366,10 @@ impl Engine {
 
     fn add_name(&mut self, id: SourceId, entry: &Entry) {
         let Some(tail) = self.tails.get_mut(id) else { return };
-        tail.unlinked_at = None;
+        (tail.unlinked_at, tail.away) = (None, false);
+        if !tail.names.contains(&entry.path) {
+            tail.names.push(entry.path.clone());
+        }
         self.rename_in_directory(&entry.path, id);
     }
 
@@ -383,6 +401,7 @@ impl Engine {
             return;
         }
         tail.unlinked_at = Some(now);
+        tail.away |= self.unsure;
         let drained = tail.read() >= tail.size;
         match tail.state {
             State::Ended => {}
@@ -404,31 +423,42 @@ impl Engine {
         }
     }
 
-    /// When every directory was listed once: checkpoints that no file answered to are forgotten,
-    /// unless their device was not seen at all and may only be missing.
+    /// When every directory was listed once: from now on it may be told what is missing.
     fn settle_in(&mut self, now: Nanos) {
-        if self.settled_in || self.directories.values().any(|directory| !directory.listed_once) {
+        if self.settled_in || self.directories.values().any(|directory| directory.found == Found::Nothing) {
             return;
         }
         self.settled_in = true;
         self.strays_until = now + self.limits.reconcile * 3;
     }
 
-    /// Forgets the strays a while after the first full listing: nothing will answer to them any more. Those
-    /// of items that are not configured are kept, for nobody has asked for their files.
+    /// Forgets strays a while after the first full listing, after their item came back, and then now and then:
+    /// nothing will answer to them any more. Those of items that are not configured are kept, for nobody has
+    /// asked for their files, and so are those of a device on which no file was seen: it may be missing.
     pub(super) fn judge_strays(&mut self, now: Nanos) {
-        let listing = || self.directories.values().any(|directory| directory.dirty || directory.listing);
-        // A listing under way may bring the file of an item that has just come back.
-        if !self.settled_in || now < self.strays_until || (!self.strays.is_empty() && listing()) {
+        if self.strays.is_empty() || !self.settled_in {
             return;
         }
-        let devices: Vec<u64> = self.by_file.keys().map(|file| file.dev).collect();
+        let patience = self.limits.reconcile * 3;
+        if core::mem::take(&mut self.strays_claimed) {
+            self.strays_until = now + patience;
+        }
+        // A listing under way may bring the file of an item that has just come back.
+        let unsure = |directory: &Directory| {
+            let found = matches!(directory.found, Found::Whole | Found::Absent);
+            directory.dirty || directory.listing || !found
+        };
+        if now < self.strays_until || self.directories.values().any(unsure) {
+            return;
+        }
+        self.strays_until = now + patience;
+        let mut devices: Vec<u64> = self.by_file.keys().map(|file| file.dev).collect();
+        devices.extend(&self.renumbered);
         let strays = core::mem::take(&mut self.strays);
         let (gone, kept) = strays.into_iter().partition(|stray: &Checkpoint| {
             devices.contains(&stray.file.dev) && self.item_named(stray.item).is_some()
         });
         self.strays = kept;
-        self.strays_until = Nanos(u64::MAX);
         for checkpoint in gone {
             self.ops.push_back(Op::ForgetStray { checkpoint, away: false });
         }
@@ -449,7 +479,12 @@ impl Engine {
                 file.birth_ns != 0 && (stray.file.ino, stray.file.birth_ns) == (file.ino, file.birth_ns)
             })
         };
-        exact.or_else(moved).map(|at| self.strays.swap_remove(at))
+        let stray = exact.or_else(moved).map(|at| self.strays.swap_remove(at))?;
+        self.away.retain(|(file, _)| *file != stray.file);
+        if stray.file.dev != file.dev && !self.renumbered.contains(&stray.file.dev) {
+            self.renumbered.push(stray.file.dev);
+        }
+        Some(stray)
     }
 
     pub(super) fn item_named(&self, name: u64) -> Option<ItemId> {

@@ -11,7 +11,7 @@ use super::counts::Fate;
 use super::{Engine, Note, Op};
 use crate::ledger::{Ledger, Mark};
 use crate::position::Nanos;
-use crate::source::{Fingerprint, Origin, SourceId};
+use crate::source::{FINGERPRINT_BYTES_MAX, Fingerprint, Origin, SourceId};
 use crate::tail::{Ending, State, Tail};
 
 /// How long a possible copy is held back, and how long an ended generation is remembered for its copy.
@@ -32,19 +32,27 @@ impl Engine {
     /// A file holds something else than what was read from it: its generation is over, and the next
     /// begins at 0, on the same descriptor.
     pub(super) fn begin_again(&mut self, id: SourceId, now: Nanos) {
+        let Some(file) = self.tails.get(id).map(|old| old.file) else { return };
+        let stray = self.take_stray(file);
         let Some(old) = self.tails.get_mut(id) else { return };
-        let (file, origin, position) = (old.file, old.origin.clone(), old.framed.position);
+        if old.by_checkpoint && stray.is_none() {
+            // No pattern asks for the file: only what was read of it was to be finished.
+            old.size = old.framed.position;
+            self.end(id, Ending::Truncated, now);
+            return;
+        }
+        let (origin, position) = (old.origin.clone(), old.framed.position);
         let names = core::mem::take(&mut old.names);
         let path = names.first().cloned().unwrap_or_else(|| Arc::from(origin.path.as_bytes()));
         let was_open = core::mem::replace(&mut old.open, false);
-        let unlinked_at = old.unlinked_at;
+        let (unlinked_at, away, by_checkpoint) = (old.unlinked_at, old.away, old.by_checkpoint);
+        old.away = false;
         let (copy, successor) = (old.suspects.first().copied(), old.successor.take());
         old.state = State::Ended;
         old.ending = Some(Ending::Truncated);
         self.counts.truncations += 1;
         self.ops.push_back(Op::Note(Note::Replaced { path: path.clone(), position }));
 
-        let stray = self.take_stray(file);
         let generation = stray.map_or_else(|| self.next_generation(), |stray| stray.generation);
         let origin = Origin { generation, path: origin.path.clone(), ..*origin };
         let start = stray.map_or_else(Mark::default, |stray| stray.mark());
@@ -53,7 +61,8 @@ impl Engine {
         tail.open = was_open;
         tail.introduced = true;
         tail.examined = true;
-        tail.unlinked_at = unlinked_at;
+        (tail.unlinked_at, tail.away) = (unlinked_at, away);
+        tail.by_checkpoint = by_checkpoint;
         tail.predecessor = copy;
         tail.fingerprint = stray.map_or_else(Fingerprint::default, |stray| stray.fingerprint);
         let family = tail.origin.family;
@@ -103,7 +112,7 @@ impl Engine {
             self.by_file.remove(&file);
         }
         if ending == Ending::Away {
-            self.retiring.insert(file, id);
+            self.leaving.insert(file, id);
             self.await_return(file, now);
         }
         if let Some(next) = successor {
@@ -120,26 +129,32 @@ impl Engine {
         }
         let acked = tail.ledger.acked();
         let (lost, unread) = (tail.lost, tail.size.since(tail.framed.position));
-        let (item, family) = (tail.origin.item, tail.origin.family);
+        let (item, family, generation) = (tail.origin.item, tail.origin.family, tail.origin.generation);
         let (ending, fingerprint) = (tail.ending, tail.fingerprint);
         let suspects = core::mem::take(&mut tail.suspects);
+        let (head, torn) = (core::mem::take(&mut tail.head), tail.torn);
         let kept = matches!(ending, Some(Ending::Retired | Ending::Away));
         if kept {
             self.park(id);
         } else {
-            self.ops.push_back(Op::Forget { source: id });
+            self.ops.push_back(Op::Forget { source: id, generation });
         }
         self.tails.remove(id);
         self.items[item.0 as usize].sources -= 1;
         self.leave_family(family, id);
-        let adopted = suspects.into_iter().find(|&suspect| self.adopt(suspect, acked, fingerprint));
+        // What goes on within a line would never be that line.
+        let adopted = suspects.into_iter().filter(|_| !torn).find(|&suspect| {
+            let begins_like = |suspect: &Tail| suspect.begins_like(fingerprint, &head);
+            let known = self.tails.get(suspect).and_then(begins_like);
+            known.is_some_and(|known| self.adopt(suspect, acked, known))
+        });
         let counts = &mut self.items[item.0 as usize].counts;
         let again = adopted.is_some() || kept;
         counts.land(lost, if again { Fate::Replayed } else { Fate::Vanished });
         if ending == Some(Ending::Truncated) && adopted.is_none() {
             counts.bytes_gone += unread;
             self.ghosts.retain(|ghost| ghost.until > now);
-            if fingerprint.len > 0 && self.ghosts.len() < GHOSTS_MAX {
+            if fingerprint.len > 0 && !torn && self.ghosts.len() < GHOSTS_MAX {
                 let until = Nanos(now.0 + COPY_NANOS);
                 self.ghosts.push(Ghost { family, fingerprint, mark: acked, until });
             }
@@ -160,7 +175,7 @@ impl Engine {
         });
         if let Some(at) = ghost {
             let ghost = self.ghosts.swap_remove(at);
-            return self.adopt(id, ghost.mark, ghost.fingerprint);
+            return self.adopt(id, ghost.mark, ghost.fingerprint.len);
         }
         let members = self.families.get(&family).cloned().unwrap_or_default();
         let of = members.into_iter().find(|&other| {
@@ -171,6 +186,11 @@ impl Engine {
         });
         let Some(of) = of else { return false };
         let until = Nanos(now.0 + COPY_NANOS);
+        if let Some(tail) = self.tails.get_mut(id) {
+            // The original may grow: at its end more is compared.
+            tail.head = data[..data.len().min(FINGERPRINT_BYTES_MAX)].to_vec();
+            tail.fingerprint = Fingerprint::of(&tail.head);
+        }
         self.tails.get_mut(of).expect("found above").suspects.push(id);
         self.set_state(id, State::Suspect { of, until });
         self.schedule.wake_at(until, id);
@@ -191,11 +211,15 @@ impl Engine {
             }
             original.suspects.retain(|&suspect| suspect != id);
         }
+        if let Some(tail) = self.tails.get_mut(id) {
+            tail.forget_full_head();
+        }
         self.make_ready(id);
     }
 
-    /// Lets a copy go on at `mark`, where its original ended. The next read checks the guard.
-    fn adopt(&mut self, id: SourceId, mark: Mark, fingerprint: Fingerprint) -> bool {
+    /// Lets a copy go on at `mark`, where its original ended; `known` of its first bytes are surely the same. The
+    /// next read checks the guard.
+    fn adopt(&mut self, id: SourceId, mark: Mark, known: u16) -> bool {
         let Some(tail) = self.tails.get_mut(id) else { return false };
         if matches!(tail.state, State::Ended) || tail.names.is_empty() {
             return false;
@@ -203,7 +227,8 @@ impl Engine {
         tail.framed = mark;
         tail.ledger = Ledger::new(mark);
         tail.size = tail.size.max(mark.position);
-        tail.copied = Some(fingerprint.len);
+        tail.copied = Some(known);
+        tail.forget_full_head();
         self.ops.extend(tail.open.then_some(Op::Measure { source: id }));
         let path = tail.names[0].clone();
         self.ops.push_back(Op::Note(Note::Adopted { path, position: mark.position }));

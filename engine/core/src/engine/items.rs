@@ -30,7 +30,7 @@ impl Engine {
         let item = &mut self.items[id.0 as usize];
         item.pace = policy.rate_limit.map(Pace::new);
         item.policy = policy;
-        item.retired = false;
+        self.strays_claimed |= core::mem::take(&mut item.retired);
     }
 
     /// Lets go of all files of an item. What is in flight is awaited, and positions are kept, so that
@@ -58,7 +58,7 @@ impl Engine {
         }
         self.release(id);
         self.by_file.remove(&file);
-        self.retiring.insert(file, id);
+        self.leaving.insert(file, id);
         for name in names {
             let directory = super::opening::directory_of(&name);
             if let Some(directory) = self.directories.get_mut(directory) {
@@ -109,10 +109,11 @@ impl Engine {
 
     pub(super) fn park(&mut self, source: SourceId) {
         let Some(checkpoint) = self.checkpoint(source) else { return };
-        self.retiring.remove(&checkpoint.file);
+        self.leaving.remove(&checkpoint.file);
         if self.item_named(checkpoint.item).is_some() {
             // The item is back already, and its file was passed over.
             self.list_all();
+            self.strays_claimed = true;
         }
         self.strays.push(checkpoint);
         self.ops.push_back(Op::Park { source, checkpoint });

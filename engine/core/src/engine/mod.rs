@@ -33,7 +33,7 @@ use crate::pace::Pace;
 use crate::plan::{ItemPolicy, Limits};
 use crate::position::{Nanos, Position};
 use crate::schedule::Schedule;
-use crate::source::{FileId, ItemId, SourceId};
+use crate::source::{FileId, GenerationId, ItemId, SourceId};
 use crate::table::Table;
 pub use crate::tail::Ending;
 use crate::tail::{State, Tail};
@@ -97,10 +97,13 @@ pub enum Op {
         /// What.
         checkpoint: Checkpoint,
     },
-    /// Forget the checkpoint of a source, for good.
+    /// Forget the checkpoint of a source, for good, whether it was saved under this source or found at the
+    /// start.
     Forget {
         /// Whose.
         source: SourceId,
+        /// Of which generation.
+        generation: GenerationId,
     },
     /// Forget a checkpoint that no file answers to any more.
     ForgetStray {
@@ -203,6 +206,22 @@ struct Item {
     retired: bool,
 }
 
+/// What the last look at a directory found.
+#[derive(Copy, Clone, Eq, PartialEq, Debug, Default)]
+enum Found {
+    /// There was none yet.
+    #[default]
+    Nothing,
+    /// All of it: what was not listed is not there.
+    Whole,
+    /// A part, then an error.
+    Part,
+    /// It does not exist, and never did while this process ran.
+    Absent,
+    /// It is gone, and may come back with its files.
+    Gone,
+}
+
 #[derive(Debug, Default)]
 struct Directory {
     names: BTreeMap<RawPath, SourceId>,
@@ -210,7 +229,7 @@ struct Directory {
     root: bool,
     listing: bool,
     dirty: bool,
-    listed_once: bool,
+    found: Found,
     /// Listings in a row during which it changed.
     disturbed: u8,
     /// The file system that it is on, or would be; 0 as long as that is not known.
@@ -230,8 +249,9 @@ pub struct Engine {
     items: Vec<Item>,
     tails: Table<Tail>,
     by_file: BTreeMap<FileId, SourceId>,
-    /// Files of retired items of which something is in flight: not taken up again before it is answered for.
-    retiring: BTreeMap<FileId, SourceId>,
+    /// Files that were let go, to be taken up again perhaps, with something in flight: not before that is
+    /// answered for.
+    leaving: BTreeMap<FileId, SourceId>,
     directories: BTreeMap<RawPath, Directory>,
     /// The sources of each family, oldest first.
     families: BTreeMap<u64, Vec<SourceId>>,
@@ -242,10 +262,16 @@ pub struct Engine {
     /// Strays are judged when every directory has been listed once.
     settled_in: bool,
     strays_until: Nanos,
+    /// Devices that have another number now: what a file on it had is known by the rest of its identity.
+    renumbered: Vec<u64>,
+    /// Checkpoints of an item that is back are among the strays: all are judged anew.
+    strays_claimed: bool,
     /// Generations that ended lately, for their copies.
     ghosts: Vec<Ghost>,
     /// Directories to list again.
     dirty: Vec<RawPath>,
+    /// The listing at hand may have missed what was renamed meanwhile.
+    unsure: bool,
     /// What the listing at hand has more than can be followed.
     left_out: Option<(RawPath, usize)>,
     reconcile_at: Nanos,
@@ -292,15 +318,18 @@ impl Engine {
             items: Vec::new(),
             tails: Table::new(),
             by_file: BTreeMap::new(),
-            retiring: BTreeMap::new(),
+            leaving: BTreeMap::new(),
             directories: BTreeMap::new(),
             families: BTreeMap::new(),
             strays,
             away: VecDeque::new(),
             settled_in: false,
             strays_until: Nanos(0),
+            renumbered: Vec::new(),
+            strays_claimed: false,
             ghosts: Vec::new(),
             dirty: Vec::new(),
+            unsure: false,
             left_out: None,
             reconcile_at: Nanos(0),
             pool: ChunkPool::new(limits.chunks_bytes, chunk_bytes),

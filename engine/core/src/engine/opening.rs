@@ -3,10 +3,9 @@
 use alloc::vec::Vec;
 
 use super::{Engine, Note, Op};
-use crate::ledger::{Ledger, Mark};
 use crate::position::{Nanos, Position};
-use crate::source::{FINGERPRINT_BYTES_MAX, FileId, Fingerprint, Guard, ItemId, SourceId};
-use crate::tail::{State, Tail};
+use crate::source::{FINGERPRINT_BYTES_MAX, FileId, Fingerprint, ItemId, SourceId};
+use crate::tail::State;
 
 /// What the shell found when it opened a file.
 #[derive(Debug)]
@@ -17,7 +16,8 @@ pub struct Opened {
     pub size: u64,
     /// The first bytes, at most [`FINGERPRINT_BYTES_MAX`].
     pub head: Vec<u8>,
-    /// The bytes before the position that was asked for, at most the guard's length.
+    /// The bytes before the position that was asked for, at most the guard's length. Read before `head`, which
+    /// so vouches for them.
     pub before: Vec<u8>,
 }
 
@@ -54,7 +54,7 @@ impl Engine {
             }
             let closing = self.releasing + self.closing;
             if self.open_count >= self.limits.open_files && (closing >= CLOSING_MAX || !self.evict(item)) {
-                return;
+                return self.yield_order(id);
             }
             self.opening.pop_front();
             let tail = self.tails.get_mut(id).expect("wanted");
@@ -66,6 +66,16 @@ impl Engine {
             let before = tail.framed.position;
             self.open_count += 1;
             self.ops.push_back(Op::Open { source: id, item, path, before });
+        }
+    }
+
+    /// A successor without a name cannot give up its descriptor: it does not wait for one that has none.
+    fn yield_order(&mut self, id: SourceId) {
+        let successor = self.tails.get(id).and_then(|tail| tail.successor);
+        let stuck =
+            |next: &SourceId| self.tails.get(*next).is_some_and(|next| next.open && next.names.is_empty());
+        if let Some(next) = successor.filter(stuck) {
+            self.unblock(next);
         }
     }
 
@@ -121,9 +131,14 @@ impl Engine {
 
     /// How long an open file is now.
     pub fn handle_measured(&mut self, id: SourceId, size: u64) {
-        if let Some(tail) = self.tails.get_mut(id).filter(|tail| !matches!(tail.state, State::Ended)) {
-            tail.size = tail.size.max(Position(size));
-            tail.fit_copy(size);
+        let tail = self.tails.get_mut(id).filter(|tail| !matches!(tail.state, State::Ended));
+        let Some(tail) = tail else { return };
+        tail.size = tail.size.max(Position(size));
+        if tail.fit_copy(size) {
+            self.release(id);
+            if self.tails.get(id).is_some_and(|tail| matches!(tail.state, State::Ready)) {
+                self.make_ready(id);
+            }
         }
     }
 
@@ -148,16 +163,17 @@ impl Engine {
             }
             return;
         }
-        if tail.starts_at_end {
-            tail.start_at_end(&opened.before);
-        }
         // The guard is checked by every read; what was skipped over is checked here.
-        if !tail.fingerprint.admits(&opened.head) {
+        if !tail.look_before(&opened.before) || !tail.fingerprint.admits(&opened.head) {
             self.begin_again(id, now);
             return;
         }
         tail.size = tail.size.max(Position(opened.size));
-        tail.fit_copy(opened.size);
+        if tail.fit_copy(opened.size) {
+            self.release(id);
+            self.make_ready(id);
+            return;
+        }
         tail.failures = 0;
         if tail.head.is_empty() && opened.head.len() > tail.fingerprint.len as usize {
             tail.fingerprint = Fingerprint::of(&opened.head);
@@ -200,20 +216,6 @@ impl Engine {
         let note = Note::Found { path, position: tail.framed.position, resumed: tail.resumed };
         self.ops.push_back(Op::Note(note));
         self.mark_unsaved(id);
-    }
-}
-
-impl Tail {
-    /// Begins behind the last byte of the file at first sight; a line that is cut there is skipped.
-    fn start_at_end(&mut self, before: &[u8]) {
-        self.starts_at_end = false;
-        let mark = Mark {
-            position: self.framed.position,
-            guard: Guard::before_end_of(before),
-            skipping: before.last().is_some_and(|&byte| byte != b'\n'),
-        };
-        self.framed = mark;
-        self.ledger = Ledger::new(mark);
     }
 }
 

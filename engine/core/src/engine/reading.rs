@@ -122,19 +122,22 @@ impl Engine {
         let guarded = guard.len as usize;
         if position.plus(guarded) != tail.framed.position {
             // The source was sent back to what is acknowledged while this read was under way.
+            tail.cut = false;
             self.pool.settle(buffer, 0, 0);
             self.make_ready(id);
             return;
         }
-        // A read that ends inside the guard may be a short one: it is believed the second time.
-        let cut = !buffer.is_empty() && buffer.len() < guarded;
+        // A read that ends inside what is known may be a short one: it is believed the second time.
+        let at_start = tail.framed.position == Position::ZERO;
+        let known = if at_start { tail.fingerprint.len as usize } else { guarded };
+        let cut = !buffer.is_empty() && buffer.len() < known;
         if cut && !core::mem::replace(&mut tail.cut, true) {
             self.pool.settle(buffer, 0, 0);
             self.make_ready(id);
             return;
         }
         tail.cut = false;
-        let replaced = tail.framed.position == Position::ZERO && tail.begins_otherwise(&buffer);
+        let replaced = at_start && tail.begins_otherwise(&buffer);
         if buffer.len() < guarded || !guard.admits(&buffer[..guarded]) || replaced {
             self.pool.settle(buffer, 0, 0);
             self.begin_again(id, now);
@@ -177,7 +180,7 @@ impl Engine {
         let rested = policy.flush_after.is_some_and(|after| now >= tail.unsettled_at + after);
         let end = if short {
             // What has not changed since the last look may be finished by force; what has, may not.
-            if (closing || rested) && seen == tail.unsettled { End::Flush } else { End::More }
+            if (closing && !tail.away || rested) && seen == tail.unsettled { End::Flush } else { End::More }
         } else {
             End::More
         };
@@ -187,6 +190,9 @@ impl Engine {
             Limit { events_max: if cautious { 1 } else { BATCH_EVENTS_MAX }, lines_max: allowed.max(1) };
         let framed = policy.frame(data, tail.framed.skipping, end, limit, &mut events);
         let limited = events.len() >= limit.events_max || framed.lines >= limit.lines_max;
+        if framed.settled > 0 {
+            tail.torn = end == End::Flush && data[framed.settled - 1] != b'\n';
+        }
 
         let span = Span::of(tail.framed.position, framed.settled);
         let mark = Mark {
@@ -283,9 +289,9 @@ impl Engine {
         let grace = self.tails.get(id).map(|tail| self.policy(tail.origin.item).unlinked.grace);
         let (Some(tail), Some(grace)) = (self.tails.get_mut(id), grace) else { return };
         // The descriptor is kept until Kafka has everything: a lost batch is read again through it.
-        if tail.is_closing(now, grace) && tail.unsettled == 0 && tail.ledger.is_settled() {
-            self.end(id, Ending::Unlinked, now);
-            return;
+        let finished = tail.unsettled == 0 || tail.away;
+        if tail.is_closing(now, grace) && finished && tail.ledger.is_settled() {
+            return self.end(id, Ending::Unlinked, now);
         }
         if tail.unwatched {
             self.rest(id, Nanos(now.0 + UNWATCHED_NANOS));

@@ -21,7 +21,7 @@ use crate::engine::{Amount, Engine, Note, Op, OpenFailure, Opened, ReadRequest};
 use crate::frame::{CarriageReturn, EventUnit, FramePolicy, LongLine};
 use crate::plan::{ItemPolicy, Limits, ReadFrom, UnlinkedHold};
 use crate::position::Nanos;
-use crate::source::{FileId, GenerationId, ItemId, SourceId};
+use crate::source::{FileId, GUARD_BYTES_MAX, GenerationId, ItemId, SourceId};
 
 pub(super) fn frame_policy() -> FramePolicy {
     FramePolicy {
@@ -415,7 +415,7 @@ impl World {
                         file: file.id,
                         size: file.content.len() as u64,
                         head: file.content[..file.content.len().min(1024)].to_vec(),
-                        before: file.content[before.saturating_sub(32)..before].to_vec(),
+                        before: file.content[before.saturating_sub(GUARD_BYTES_MAX)..before].to_vec(),
                     };
                     self.open.insert(source, *ino);
                     self.engine.handle_opened(source, opened, self.now);
@@ -432,7 +432,7 @@ impl World {
             }
             Op::Save { source, checkpoint } => drop(self.saved.insert(source, checkpoint)),
             Op::Park { .. } => {}
-            Op::Forget { source } => drop(self.saved.remove(&source)),
+            Op::Forget { source, .. } => drop(self.saved.remove(&source)),
             Op::ForgetStray { checkpoint, away } => {
                 let why = if away { "away" } else { "stray" };
                 writeln!(self.broker.log, "forget {why} {:?}", checkpoint.position).unwrap();
