@@ -1,4 +1,5 @@
-//! Holds `docs/faults.md` against the sources: every fault is there, and every test that it names exists.
+//! Holds `docs/faults.md` and `SECURITY.md` against the sources: every fault is there, and every test that
+//! they name exists.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
@@ -38,6 +39,32 @@ fn rows(document: &str) -> BTreeMap<String, Row> {
         assert!(rows.insert(id.to_owned(), row).is_none(), "{id} is there twice");
     }
     rows
+}
+
+/// Whether a word in backticks is the name of a test: those begin with the id of a fault.
+fn is_test(word: &str) -> bool {
+    let id = word.split('_').next().unwrap_or_default();
+    let number = id.get(1..).unwrap_or_default();
+    word.len() > id.len() && number.len() == 2 && number.parse::<u8>().is_ok()
+}
+
+#[test]
+fn every_test_that_the_security_page_names_exists() {
+    let root = workspace();
+    let mut sources = BTreeSet::new();
+    functions(&root, &mut sources);
+    let page = fs::read_to_string(root.join("SECURITY.md")).unwrap();
+    let named: Vec<&str> = page.split('`').skip(1).step_by(2).filter(|word| is_test(word)).collect();
+    assert!(named.len() > 30, "{named:?}");
+    for test in named {
+        assert!(sources.contains(test), "SECURITY.md names `{test}`, which does not exist");
+    }
+    // Each row of its tables ends with the tests that show it.
+    for line in page.lines().filter(|line| line.starts_with("| ") && !line.contains("| shown by |")) {
+        let shown_by = line.trim_matches('|').rsplit('|').next().unwrap_or_default();
+        let words: Vec<&str> = shown_by.split('`').skip(1).step_by(2).collect();
+        assert!(!words.is_empty() && words.iter().all(|word| is_test(word)), "shown by nothing: {line}");
+    }
 }
 
 fn workspace() -> PathBuf {
