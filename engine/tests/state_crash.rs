@@ -12,6 +12,7 @@ use logdrive_core::source::GenerationId;
 
 #[path = "state_disk/history.rs"]
 mod history;
+#[allow(dead_code, reason = "lives on real disks use the rest")]
 #[path = "state_disk/recorded.rs"]
 mod recorded;
 #[allow(dead_code, reason = "the simulator uses the rest")]

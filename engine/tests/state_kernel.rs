@@ -60,6 +60,11 @@ impl Mortal {
         Mortal { disk: Arc::new(state::Disk::at(dir).unwrap()), account: Arc::new(account) }
     }
 
+    /// Lets the next `count` syncs of files fail.
+    fn fail_syncs(&self, count: usize) {
+        self.account.sync_faults.store(count, Ordering::Relaxed);
+    }
+
     fn file(&self, file: Arc<dyn StorageFile>) -> Arc<dyn StorageFile> {
         Arc::new(MortalFile { file, account: Arc::clone(&self.account) })
     }
@@ -68,10 +73,6 @@ impl Mortal {
 impl Counted for Mortal {
     fn ops(&self) -> usize {
         self.account.ops.load(Ordering::Relaxed)
-    }
-
-    fn fail_syncs(&self, count: usize) {
-        self.account.sync_faults.store(count, Ordering::Relaxed);
     }
 }
 

@@ -17,17 +17,11 @@ use super::state_disk::Disk;
 pub(crate) trait Counted: Storage + Clone + 'static {
     /// How many operations have changed it.
     fn ops(&self) -> usize;
-    /// Lets the next `count` syncs of files fail.
-    fn fail_syncs(&self, count: usize);
 }
 
 impl Counted for Disk {
     fn ops(&self) -> usize {
         Disk::ops(self)
-    }
-
-    fn fail_syncs(&self, count: usize) {
-        Disk::fail_syncs(self, count);
     }
 }
 
