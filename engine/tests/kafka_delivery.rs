@@ -184,15 +184,19 @@ fn every_codec_and_every_acks_delivers() {
     let cluster = mock("web", 1);
     let codecs = [
         Compression::None,
-        Compression::Lz4,
+        Compression::Lz4 { level: None },
         Compression::Zstd { level: Some(1) },
         Compression::Snappy,
         Compression::Gzip { level: Some(1) },
     ];
     let all = codecs.into_iter().map(|codec| (codec, Acks::All));
     let mut expected = Vec::new();
-    for (round, (compression, acks)) in
-        all.chain([(Compression::Lz4, Acks::One), (Compression::Lz4, Acks::None)]).enumerate()
+    for (round, (compression, acks)) in all
+        .chain([
+            (Compression::Lz4 { level: None }, Acks::One),
+            (Compression::Lz4 { level: None }, Acks::None),
+        ])
+        .enumerate()
     {
         let mut settings = settings(&cluster);
         (settings.compression, settings.acks) = (compression, acks);

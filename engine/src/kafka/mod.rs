@@ -33,8 +33,8 @@ mod upkeep;
 pub use native::describe;
 pub use route::{Format, Key, Partition, Route, RouteError};
 pub use settings::{
-    Acks, Compression, CreateTopics, InFlightBudget, KafkaSettings, Sasl, SaslMechanism, Secret,
-    SettingsError, Tls,
+    Acks, Compression, CreateTopics, InFlightBudget, KafkaSettings, MESSAGES_MAX, Sasl, SaslMechanism,
+    Secret, SettingsError, Tls,
 };
 pub use sink::{KafkaError, KafkaSink};
 pub use status::{InFlight, RoundTrip, SinkCounters, SinkStatus, TopicStatus};
