@@ -105,6 +105,7 @@ struct Opened {
     store: StateStore,
     slots: SlotsInUse,
     syncer: Syncer,
+    now: Nanos,
 }
 
 impl Opened {
@@ -112,16 +113,21 @@ impl Opened {
         self.slots.iter().map(|(_, checkpoint)| (checkpoint.generation, *checkpoint)).collect()
     }
 
-    /// Until everything is on the disk; answers what is there then.
-    fn sync(&mut self) -> Content {
-        for round in 1..10 {
-            self.store.request_sync(Nanos(round * 10 * SECOND));
+    /// Until everything is on the disk.
+    fn sync(&mut self) {
+        for _ in 0..4 {
+            self.now.0 += 10 * SECOND;
+            self.store.request_sync(self.now);
             while self.syncer.step() {}
             while let Some(result) = self.store.poll_synced() {
                 result.expect("nothing fails on this disk");
             }
         }
         assert!(self.store.is_synced(), "a sound disk takes everything");
+    }
+
+    /// What another process would find.
+    fn content(&self) -> Content {
         self.disk.killed(self.disk.ops())
     }
 }
@@ -130,7 +136,7 @@ impl Opened {
 fn open_or_be_refused(content: &Content, opener: Opener) -> Option<Opened> {
     let disk = Disk::holding(content);
     match opener(Arc::new(disk.clone())) {
-        Ok((store, slots, syncer)) => Some(Opened { disk, store, slots, syncer }),
+        Ok((store, slots, syncer)) => Some(Opened { disk, store, slots, syncer, now: Nanos(0) }),
         Err(error) => {
             assert!(error.to_string().contains("/state/"), "a refusal names the file: {error}");
             assert_eq!(disk.ops(), 0, "a refusal changes nothing: {error}");
@@ -140,9 +146,10 @@ fn open_or_be_refused(content: &Content, opener: Opener) -> Option<Opened> {
 }
 
 /// Lets the store mend what it wants to, and opens it another time.
-fn opens_again(mut opened: Opened, opener: Opener) -> Content {
-    let content = opened.sync();
-    let again = open_or_be_refused(&content, opener).expect("what was opened and synced opens again");
+fn opens_again(mut opened: Opened, opener: Opener) {
+    opened.sync();
+    let again =
+        open_or_be_refused(&opened.content(), opener).expect("what was opened and synced opens again");
     // In this order and as often: generations that are made up may be there twice.
     let checkpoints = |slots: &SlotsInUse| slots.iter().map(|(_, held)| *held).collect::<Vec<_>>();
     assert_eq!(
@@ -150,7 +157,6 @@ fn opens_again(mut opened: Opened, opener: Opener) -> Content {
         checkpoints(&opened.slots),
         "what was opened opens again as it was"
     );
-    content
 }
 
 /// A state as it is written, and all that may be found of it.
@@ -213,12 +219,12 @@ impl Written {
 fn damaged(steps: &[[u8; 2]], damages: &[[u8; 5]], opener: Opener) {
     let disk = Disk::default();
     let (store, slots, syncer) = open(Arc::new(disk.clone())).expect("an empty disk is a first start");
-    let mut opened = Opened { disk, store, slots, syncer };
+    let mut opened = Opened { disk, store, slots, syncer, now: Nanos(0) };
     let mut written = Written::default();
     for (number, step) in steps.iter().enumerate() {
         written.step(&mut opened, *step, number as u64);
     }
-    let before = opened.disk.killed(opened.disk.ops());
+    let before = opened.content();
     let mut after = before.clone();
     damages.iter().for_each(|damage| apply(damage, &mut after));
 
