@@ -2,8 +2,9 @@
 //!
 //! The agent's memory, descriptors and threads are judged life by life, over the second half of every life that is
 //! long enough: a kill begins them anew, and the first half is what they need to fill. While the broker is away, and
-//! until the agent has caught up, files that cannot be given back pile up, as they must: that time does not count. The
-//! size of the state outlives every kill and is judged over the second half of the soak.
+//! while the agent is behind, files that cannot be given back pile up, as they must: that time does not count, neither
+//! as length nor in the judgement. The size of the state outlives every kill and is judged over the second half of the
+//! soak.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -143,6 +144,9 @@ const QUANTITIES: [Quantity; 3] = [
 /// The state grows by steps of 64 KiB.
 const STATE: Allowed = Allowed { share: 0.1, amount: 64.0 };
 
+/// An agent that is further behind reads a backlog.
+const BEHIND_S_MAX: f64 = 1.0;
+
 /// A shorter life says nothing of leaks.
 pub(super) const LIFE_JUDGED_MIN: Duration = Duration::from_secs(8);
 
@@ -157,7 +161,7 @@ pub(super) fn judge(samples: &[Sample]) -> Vec<Judged> {
 }
 
 fn judge_life(samples: &[Sample]) -> Vec<Judged> {
-    let calm = samples.iter().filter(|sample| !sample.outage);
+    let calm = samples.iter().filter(|sample| !sample.outage && sample.behind_s < BEHIND_S_MAX);
     let seen: Vec<(f64, Process)> = calm.filter_map(|sample| Some((sample.at_s, sample.agent?))).collect();
     let (Some((begin_s, first)), Some((end_s, _))) = (seen.first(), seen.last()) else { return Vec::new() };
     if end_s - begin_s < LIFE_JUDGED_MIN.as_secs_f64() {
@@ -259,11 +263,14 @@ mod tests {
     }
 
     #[test]
-    fn what_piles_up_in_an_outage_does_not_count() {
+    fn what_piles_up_in_an_outage_or_behind_it_does_not_count() {
         let agent = |at_s: f64| Some((1, 40, if at_s < 50.0 { 9 } else { 9 + (at_s - 50.0) as u64 }));
         let mut samples = samples(100, agent, |_| 0);
         assert_eq!(unlevel(&judge(&samples)), [("descriptors", Some(1))]);
-        samples.iter_mut().for_each(|sample| sample.outage = sample.at_s >= 50.0);
+        samples.iter_mut().for_each(|sample| sample.outage = sample.at_s >= 70.0);
+        assert_eq!(unlevel(&judge(&samples)), [("descriptors", Some(1))]);
+        let late = samples.iter_mut().filter(|sample| sample.at_s >= 50.0);
+        late.for_each(|sample| sample.behind_s = 1.5);
         assert_eq!(unlevel(&judge(&samples)), []);
     }
 
