@@ -4,7 +4,7 @@
 //! connection has a deadline, from its first byte to its last, and their number is bounded: when the
 //! limit is reached the oldest one that is not being answered makes room, so that silent and slow
 //! clients cannot keep a scrape out. What they can make the driver do and hold in memory is bounded in
-//! [`page`].
+//! `page`.
 
 mod page;
 
