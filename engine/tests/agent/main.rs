@@ -10,8 +10,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod certificates;
+mod cluster;
 mod lines;
+mod load;
 mod process;
+mod proxy;
+mod real;
 mod site;
 mod topic;
 mod wait;
@@ -20,10 +25,15 @@ mod content;
 mod control;
 mod delivery;
 mod discovery;
+mod encryption;
 mod hung;
+mod limits;
+mod login;
 mod names;
+mod network;
 mod objects;
 mod real_broker;
+mod replicas;
 mod resources;
 mod rotation;
 mod security;
