@@ -272,6 +272,9 @@ impl KafkaSettings {
         set("log.queue", "true".into());
         set("log.connection.close", "false".into());
         set("socket.keepalive.enable", "true".into());
+        // While nobody answers, librdkafka tries again at half of the first pause, whatever the longest is
+        // (`sparse_connect_intvl`): with its default that would be twenty handshakes a second.
+        set("reconnect.backoff.ms", "1000".into());
         set("reconnect.backoff.max.ms", "3000".into());
         set("statistics.interval.ms", self.statistics.map_or(0, |every| every.as_millis()).to_string());
         let warnings = self.set_order_and_acks(&mut set);

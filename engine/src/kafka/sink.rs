@@ -57,7 +57,7 @@ struct Bound {
 pub struct KafkaSink {
     pub(super) settings: KafkaSettings,
     pub(super) properties: Properties,
-    pub(super) messages_max: usize,
+    pub(super) budget: InFlightBudget,
     host: String,
     pub(super) shared: Arc<Shared>,
     pub(super) news: Receiver<(usize, News)>,
@@ -111,7 +111,7 @@ impl KafkaSink {
             round_trips: vec![Vec::new(); settings.producers],
             settings,
             properties,
-            messages_max: budget.messages_max,
+            budget,
             host: host.to_owned(),
             shared,
             news,
@@ -193,6 +193,7 @@ impl KafkaSink {
             self.hear(instance, news);
         }
         self.go_on();
+        self.replace_settled();
     }
 
     /// Moves finished slots over, without allocating.
@@ -292,7 +293,7 @@ impl KafkaSink {
     fn place(&mut self, batch: &Batch) -> Result<Place, NoPlace> {
         let messages = batch.events.len();
         // A batch larger than the whole budget goes alone.
-        if self.closed || (self.messages > 0 && self.messages + messages > self.messages_max) {
+        if self.closed || (self.messages > 0 && self.messages + messages > self.budget.messages_max) {
             return Err(NoPlace::Full);
         }
         let item = batch.origin.item;
@@ -314,7 +315,7 @@ impl KafkaSink {
         if !topic.admits(partition) {
             return Err(NoPlace::Blocked);
         }
-        if self.instances[instance].remainder.is_some() {
+        if self.instances[instance].remainder.is_some() || self.instances[instance].replace_by.is_some() {
             return Err(NoPlace::Full);
         }
         let slot = self.hold.vacancy().ok_or(NoPlace::Full)?;
@@ -385,7 +386,7 @@ impl KafkaSink {
         let freight = self.hold.at(slot);
         freight.refused_here = true;
         self.counters.messages_too_large += records;
-        if self.shared.quota.take() {
+        if self.shared.quota.take("larger than allowed here") {
             let (path, bytes_max) = (&freight.batch.origin.path, self.settings.message_bytes_max);
             warn!(records, bytes_max, %path, "the agent refuses records larger than `message_bytes_max`");
         }

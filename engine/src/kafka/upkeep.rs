@@ -79,7 +79,7 @@ impl KafkaSink {
         let all = match described {
             Ok(all) => all,
             Err((reason, text)) => {
-                if self.shared.quota.take() {
+                if self.shared.quota.take("no broker answers") {
                     let reason = name_of(reason);
                     warn!(reason, text, brokers = self.settings.brokers, "no broker answers; lines wait");
                 }

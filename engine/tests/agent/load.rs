@@ -1,61 +1,81 @@
-//! Lines under way: a writer that writes and rotates while a test does something else.
+//! Applications that go on writing while a test does something to their Kafka.
 
-use std::fs;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::lines::Family;
-use crate::site::Site;
 use crate::wait::until_true;
 
-/// Writes and rotates until the reader has seen enough, never further ahead of it than a bound.
-pub(crate) struct Writer {
-    /// How many records the reader has seen, as it says.
-    pub(crate) seen: Arc<AtomicUsize>,
-    /// Ends when everything is written.
-    pub(crate) thread: std::thread::JoinHandle<Vec<Family>>,
+/// Between two writes of a file.
+const EVERY: Duration = Duration::from_millis(20);
+/// Writes between two rotations of a file.
+const ROTATE_AFTER: usize = 100;
+
+/// Writers at work, at a pace that heeds nobody.
+#[derive(Debug)]
+pub(crate) struct Load {
+    stop: Arc<AtomicBool>,
+    written: Arc<AtomicUsize>,
+    thread: Option<JoinHandle<Vec<Family>>>,
 }
 
-/// How far the writer may be ahead of the reader, in lines.
-pub(crate) const AHEAD: usize = 5_000;
+impl Load {
+    /// Each of these files gets so many lines fifty times a second, and is renamed now and then.
+    pub(crate) fn on(families: Vec<Family>, lines: usize) -> Load {
+        Load::renaming(families, lines, ROTATE_AFTER)
+    }
 
-impl Writer {
-    /// Begins to write that many lines, or a few more, into four logs of the site.
-    pub(crate) fn start(site: &Site, total: usize) -> Writer {
-        let paths: Vec<PathBuf> = (0..4).map(|at| site.log(&format!("f{at}.log"))).collect();
-        let seen = Arc::new(AtomicUsize::new(0));
-        let told = seen.clone();
-        let thread = std::thread::spawn(move || {
-            let mut over: Vec<Family> = Vec::new();
-            let (mut written, mut generation) = (0, 0);
-            while written < total {
-                let mut now: Vec<Family> = paths
-                    .iter()
-                    .enumerate()
-                    .map(|(at, path)| Family::named(&format!("f{at}g{generation}"), path))
-                    .collect();
-                for round in 0..60 {
-                    for family in &mut now {
-                        family.write(1 + round % 20);
-                        written += 1 + round % 20;
-                    }
-                    let told = || told.load(Ordering::Relaxed) + AHEAD >= written;
-                    until_true("the reader follows", told);
-                }
-                for family in &now {
-                    fs::rename(family.path(), family.beside(&format!("{}", 100 + generation))).unwrap();
-                }
-                over.extend(now);
-                generation += 1;
+    /// The same with files that keep their names.
+    pub(crate) fn without_rotation(families: Vec<Family>, lines: usize) -> Load {
+        Load::renaming(families, lines, usize::MAX)
+    }
+
+    fn renaming(families: Vec<Family>, lines: usize, after: usize) -> Load {
+        let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (stopped, counted) = (stop.clone(), written.clone());
+        let thread = std::thread::spawn(move || write(families, (lines, after), &stopped, &counted));
+        Load { stop, written, thread: Some(thread) }
+    }
+
+    /// Waits until so many more lines were written.
+    pub(crate) fn await_more(&self, lines: usize) {
+        let wanted = self.written.load(Ordering::Relaxed) + lines;
+        until_true("more lines are written", || self.written.load(Ordering::Relaxed) >= wanted);
+    }
+
+    /// The writers stop: what they wrote.
+    pub(crate) fn end(mut self) -> Vec<Family> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().expect("it ends once").join().unwrap()
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+fn write(
+    mut families: Vec<Family>,
+    (lines, rotate_after): (usize, usize),
+    stop: &AtomicBool,
+    written: &AtomicUsize,
+) -> Vec<Family> {
+    for round in 1.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        for family in &mut families {
+            family.write(lines);
+            if round % rotate_after == 0 {
+                family.rotate(&family.beside(&(round / rotate_after + 100).to_string()));
             }
-            over
-        });
-        Writer { seen, thread }
+        }
+        written.fetch_add(lines * families.len(), Ordering::Relaxed);
+        std::thread::sleep(EVERY);
     }
-
-    /// Waits for the end: every generation of every log.
-    pub(crate) fn finish(self) -> Vec<Family> {
-        self.thread.join().unwrap()
-    }
+    families
 }

@@ -10,18 +10,18 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use crate::lines::{Family, append, assert_no_loss};
-use crate::load::{AHEAD, Writer};
 use crate::loop_disk::Shelf;
 use crate::process::{Agent, attempt};
 use crate::site::{Site, TOPIC};
 use crate::topic::Record;
-use crate::wait::until_true;
+use crate::wait::{is_long, until_true};
+use crate::writer::{AHEAD, Writer};
 
 /// How many lines the first test writes from one cut to the next.
 const LINES_BETWEEN_CUTS: usize = AHEAD;
 
 fn cuts(short: usize) -> usize {
-    if std::env::var_os("LOGDRIVE_LONG").is_some() { 10 * short } else { short }
+    if is_long() { 10 * short } else { short }
 }
 
 /// Numbers that are the same in every run.

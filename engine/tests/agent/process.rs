@@ -172,13 +172,19 @@ fn be_on_its_own() -> std::io::Result<()> {
     }
 }
 
-/// Ports below those that the kernel hands out, so that nobody gets them in between.
+/// A port that nobody has.
 fn free_port() -> u16 {
+    free_ports(1)
+}
+
+/// The first of so many neighbouring ports, below those that the kernel hands out, so that nobody gets them
+/// in between.
+pub(crate) fn free_ports(count: u16) -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = 12_000 + (std::process::id() % 9_000) as u16;
-    until("a free port", || {
-        let port = first + NEXT.fetch_add(1, Ordering::Relaxed) % 9_000;
-        TcpListener::bind(("127.0.0.1", port)).is_ok().then_some(port)
+    until("free ports", || {
+        let port = first + NEXT.fetch_add(count, Ordering::Relaxed) % 9_000;
+        (port..port + count).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()).then_some(port)
     })
 }
 

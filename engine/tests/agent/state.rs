@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use crate::lines::{Family, append, assert_complete, assert_no_loss, assert_order_of_firsts, values};
-use crate::load::{AHEAD, Writer};
 use crate::process::{Agent, Launch, find_line};
 use crate::site::{Site, is_root};
 use crate::wait::{until, until_true};
+use crate::writer::{AHEAD, Writer};
 
 #[test]
 fn s01_killed_ten_times_under_load_and_rotation() {
