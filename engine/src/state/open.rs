@@ -118,7 +118,7 @@ fn settle_positions(
     let sound = replaced.result.is_ok();
     if let Err(error) = replaced.result {
         let path = dir.join(POSITIONS);
-        tracing::warn!(path = %path.display(), %error, "the state file could not be written anew");
+        tracing::warn!(path = %path.display(), %error, "the state file could not be written anew; shipping goes on, and it is tried again");
     }
     let synced = if sound { compact.sequence } else { 0 };
     let positions = match replaced.file {

@@ -134,7 +134,7 @@ const KNOWN_STATE: [(&str, usize); 7] = [
     ("fdatasync", 4),
     ("fallocate", 1),
     ("renameat", 1),
-    ("fsync", 2),
+    ("fsync", 1),
 ];
 
 #[test]

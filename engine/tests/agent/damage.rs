@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use logdrive::state::{StateError, StateStore};
 
@@ -47,12 +48,38 @@ fn lived_in() -> Content {
     BTreeMap::from([file("positions"), file("catalog.json")])
 }
 
-/// What a start finds, and whether it saw that something was wrong: then it writes the file anew.
+/// Hears whether anybody warns.
+#[derive(Default)]
+struct Ear(AtomicBool);
+
+impl tracing::Subscriber for Ear {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() <= tracing::Level::WARN
+    }
+    fn event(&self, _event: &tracing::Event<'_>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+    fn new_span(&self, _attributes: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _span: &tracing::span::Id, _values: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _span: &tracing::span::Id, _follows: &tracing::span::Id) {}
+    fn enter(&self, _span: &tracing::span::Id) {}
+    fn exit(&self, _span: &tracing::span::Id) {}
+}
+
+/// What a start finds, and whether it says that something was wrong.
 fn start(content: &Content) -> Result<(StateStore, BTreeMap<u64, u64>, bool), StateError> {
-    let disk = Disk::holding(content);
-    let (store, slots, _) = StateStore::open_on(Arc::new(disk.clone()), Path::new("/state"))?;
-    let found = slots.iter().map(|(_, held)| (held.generation.0, held.position.0)).collect();
-    Ok((store, found, disk.ops() > 0))
+    thread_local!(static EAR: tracing::Dispatch = tracing::Dispatch::new(Ear::default()));
+    EAR.with(|dispatch| {
+        let ear = dispatch.downcast_ref::<Ear>().expect("it is one");
+        ear.0.store(false, Ordering::Relaxed);
+        let disk = Arc::new(Disk::holding(content));
+        let open = || StateStore::open_on(disk, Path::new("/state"));
+        let (store, slots, _) = tracing::dispatcher::with_default(dispatch, open)?;
+        let found = slots.iter().map(|(_, held)| (held.generation.0, held.position.0)).collect();
+        Ok((store, found, ear.0.load(Ordering::Relaxed)))
+    })
 }
 
 /// The positions in all copies of each generation.
