@@ -31,7 +31,7 @@ use crate::load::{RotationArgs, Writing};
 use crate::report::{Report, table, thousands, write_whole};
 use crate::setup::{Setup, SetupArgs, progress};
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// After the last line the topic has not grown for so long: whatever was still to come has come.
 const QUIET: Duration = Duration::from_secs(2);

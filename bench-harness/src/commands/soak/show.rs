@@ -24,8 +24,9 @@ use crate::report::thousands;
 use crate::setup::Setup;
 use crate::stats::Rng;
 
-/// For anything that the agent, the broker or the topic must come to.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// For anything that the agent, the broker or the topic must come to. On a machine that does much else a broker alone
+/// takes a minute to start.
+const PATIENCE: Duration = Duration::from_secs(300);
 /// After a kill, requests on their way may still be written; then the topic is at rest.
 const AFTER_KILL_QUIET: Duration = Duration::from_millis(30);
 const LOOK: Duration = Duration::from_millis(20);
