@@ -1,7 +1,7 @@
 //! Holds the dependencies against `deny.toml`, and native code against `docs/dependencies.md`.
 //!
 //! Not a second cargo-deny: it reads no licence texts and knows no advisories, which `scripts/dependencies` asks
-//! cargo-deny for. It is what of X15 can be checked in every test run, in a second and without a network.
+//! cargo-deny for. It is what of X15 `cargo test` alone can check, in a second and without a network.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
