@@ -92,6 +92,19 @@ impl Agent {
         self.name
     }
 
+    /// Whether it is somebody else's agent that is known by name: what it loses is a result, and no failure.
+    pub(crate) fn is_peer(&self) -> bool {
+        self.profile.is_some_and(|profile| profile.name != profile::LOGDRIVE)
+    }
+
+    /// The same agent, told what to do by a configuration file of the caller's; only of this project's own. `None`
+    /// for any other.
+    pub(crate) fn configured_by(&self, path: &Path) -> Option<Agent> {
+        let own = self.profile.is_some_and(|profile| profile.name == profile::LOGDRIVE);
+        let words = ["{agent}", "run", "--config", path.to_str()?].map(str::to_owned);
+        own.then(|| Agent { commands: vec![words.to_vec()], ..self.clone() })
+    }
+
     /// What a record of it holds.
     pub(crate) fn framing(&self) -> Framing {
         self.profile.map_or(Framing::Line, |profile| profile.framing)

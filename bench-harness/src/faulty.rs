@@ -37,6 +37,8 @@ pub(crate) enum Fault {
     Swap,
     /// Its last byte is cut off.
     Tear,
+    /// It and every line after it are sent, and kept in memory for ever.
+    Leak,
 }
 
 /// The faulty agent's command line.
@@ -67,7 +69,8 @@ pub(crate) fn run(args: &FaultyArgs) -> Result<()> {
 pub(crate) fn ship(args: &FaultyArgs, ended: impl Fn() -> bool) -> Result<()> {
     let producer = Sender::connect(args)?;
     let mut tail = Tail::open(&args.file, &ended)?;
-    let mut faulty = Faulty { fault: args.fault, at_line: args.at_line, line: 0, held: None };
+    let (fault, at_line) = (args.fault, args.at_line);
+    let mut faulty = Faulty { fault, at_line, line: 0, held: None, leaked: Vec::new() };
     loop {
         // Asked before the look, so that the last look comes after the last line.
         let last = ended();
@@ -94,6 +97,8 @@ struct Faulty {
     line: u64,
     /// The line that waits for the next one.
     held: Option<Vec<u8>>,
+    /// What is kept for ever.
+    leaked: Vec<Vec<u8>>,
 }
 
 impl Faulty {
@@ -103,6 +108,9 @@ impl Faulty {
 
     fn pass(&mut self, line: &[u8], mut send: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let spoilt = self.line == self.at_line;
+        if self.fault == Fault::Leak && self.line >= self.at_line {
+            self.leaked.push(line.to_owned());
+        }
         self.line += 1;
         match self.fault {
             Fault::Drop if spoilt => {}
@@ -211,7 +219,8 @@ mod tests {
     use rdkafka::mocking::MockCluster;
 
     use super::*;
-    use crate::receiver::{Quantiles, Received, Receiver, Recorder};
+    use crate::receiver::{Received, Receiver};
+    use crate::recorder::{Quantiles, Recorder};
 
     /// Longer than any of this takes.
     const WINDOW: Duration = Duration::from_secs(600);
@@ -248,7 +257,7 @@ mod tests {
             _ => lines,
         };
         receiver.await_count(records, FLUSH_PATIENCE).unwrap();
-        let Received { recorder, ledger } = receiver.finish().unwrap();
+        let Received { note: recorder, ledger } = receiver.finish().unwrap();
         (recorder.quantiles(), ledger.verdict(&journal))
     }
 

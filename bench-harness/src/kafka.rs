@@ -59,8 +59,19 @@ impl Cluster {
     /// would be judged with the run's. The broker stamps records when it appends them, so that the way of a
     /// line can be seen in two parts, whatever the agent.
     pub(crate) fn create_topic(&self, topic: &str, partitions: i32) -> Result<()> {
+        self.create_topic_with(topic, partitions, &[])
+    }
+
+    /// The same, with settings of the topic's own.
+    pub(crate) fn create_topic_with(
+        &self,
+        topic: &str,
+        partitions: i32,
+        settings: &[(&str, &str)],
+    ) -> Result<()> {
         let wanted = NewTopic::new(topic, partitions, TopicReplication::Fixed(1))
             .set("message.timestamp.type", "LogAppendTime");
+        let wanted = settings.iter().fold(wanted, |topic, (key, value)| topic.set(key, value));
         let results = block_on(self.admin.create_topics(&[wanted], &admin_options()))
             .with_context(|| format!("cannot create topic {topic} at {}", self.brokers))?;
         for result in results {

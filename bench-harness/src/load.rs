@@ -32,6 +32,53 @@ impl Backlog {
     }
 }
 
+/// How the files are rotated while the agent is put to the test.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct RotationArgs {
+    /// How the files are rotated
+    #[arg(long, value_enum, default_value_t = Rotate::Rename)]
+    pub(crate) rotate: Rotate,
+    /// How often they are rotated
+    #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
+    pub(crate) rotate_every: Duration,
+    /// How many rotated files of each writer stay; the agent must have read what is deleted
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) keep: u32,
+    /// Which files the agent shall ship; *.log leaves the rotated ones outside
+    #[arg(long, default_value = "*.log*")]
+    pub(crate) glob: String,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Rotate {
+    None,
+    Rename,
+}
+
+impl RotationArgs {
+    /// None at all, or the defaults of the command line.
+    pub(crate) fn of(rotate: Rotate) -> RotationArgs {
+        let glob = if rotate == Rotate::None { "*.log" } else { "*.log*" };
+        RotationArgs { rotate, rotate_every: Duration::from_secs(2), keep: 60, glob: glob.to_owned() }
+    }
+
+    /// As the generator is told.
+    pub(crate) fn options(&self) -> Vec<String> {
+        let period = humantime::format_duration(self.rotate_every).to_string().replace(' ', "");
+        let words = ["--rotate", "rename", "--rotate-every", &period, "--keep", &self.keep.to_string()];
+        match self.rotate {
+            Rotate::None => Vec::new(),
+            Rotate::Rename => words.map(str::to_owned).to_vec(),
+        }
+    }
+
+    /// How long a line stays on disk at least. None when nothing is ever deleted.
+    pub(crate) fn kept(&self) -> Option<Duration> {
+        (self.rotate == Rotate::Rename).then(|| self.rotate_every * self.keep)
+    }
+}
+
 /// A writer that runs beside the agent.
 #[derive(Clone, Debug)]
 pub(crate) struct Writing<'a> {
@@ -43,7 +90,7 @@ pub(crate) struct Writing<'a> {
     pub(crate) duration: Duration,
     pub(crate) line_bytes: &'a str,
     /// More options of the generator, such as its rotation.
-    pub(crate) options: &'a [&'a str],
+    pub(crate) options: &'a [String],
 }
 
 /// A running writer; its journal appears when it has ended.

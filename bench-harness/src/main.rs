@@ -6,22 +6,26 @@ use clap::{Parser, Subcommand};
 use logdrive_bench::{plan, verify};
 
 mod agent;
+mod agents;
 mod broker;
 mod clock;
 mod commands;
 mod counts;
 mod drain;
 mod faulty;
+mod follow;
 mod interrupt;
 mod judge;
 mod kafka;
 mod load;
 mod minimal;
+mod ordeal;
 mod paired;
 mod process;
 mod procfs;
 mod profile;
 mod receiver;
+mod recorder;
 mod report;
 mod revision;
 mod sampler;
@@ -61,8 +65,12 @@ enum Command {
     Many(commands::many::ManyArgs),
     /// SIGKILL at random moments under load and rotation
     Kill(commands::kill::KillArgs),
+    /// Every agent that is installed, killed again and again under the same load: what is lost and what comes twice
+    KillAgents(commands::kill_agents::KillAgentsArgs),
     /// The broker killed and restarted under load
     Bounce(commands::bounce::BounceArgs),
+    /// For hours: load, rotation, kills of agent and broker, reloads; every line judged, and the agent watched for growth
+    Soak(commands::soak::SoakArgs),
     /// Every agent that is installed under the same load, interleaved: latency, cost, memory, completeness
     CompareAgents(commands::compare::CompareArgs),
     /// The highest rate that keeps a latency objective, and the curve up to it
@@ -105,7 +113,9 @@ fn run() -> anyhow::Result<ExitCode> {
         Command::Idle(args) => commands::idle::run(&args),
         Command::Many(args) => commands::many::run(&args),
         Command::Kill(args) => commands::kill::run(&args),
+        Command::KillAgents(args) => commands::kill_agents::run(&args),
         Command::Bounce(args) => commands::bounce::run(&args),
+        Command::Soak(args) => commands::soak::run(&args),
         Command::FaultyAgent(args) => faulty::run(&args).map(|()| ExitCode::SUCCESS),
         Command::MinimalProducer(args) => minimal::run(&args).map(|()| ExitCode::SUCCESS),
     }

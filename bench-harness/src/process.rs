@@ -12,6 +12,8 @@
 //! reports the harness. It is taken only where it exceeds what the harness itself ever had; otherwise the
 //! last sample of `VmHWM` counts, which starts at zero with the program.
 
+mod descendants;
+
 use std::fs::File;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -21,6 +23,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
+use self::descendants::Descendants;
 use crate::interrupt;
 use crate::procfs;
 
@@ -222,13 +225,17 @@ impl Child {
         bail!("{} did not end within {patience:?} of SIGTERM and was killed{}", self.name, self.last_words());
     }
 
-    /// Ends it at once with SIGKILL.
+    /// Ends it at once with SIGKILL, and everything that it has started, also what has left its group. When this
+    /// returns none of them runs any more.
     pub(crate) fn kill(&mut self) -> Result<Exit> {
         if let Some(exit) = self.poll()? {
             return Ok(exit);
         }
+        let started = Descendants::of(self.pid);
         self.signal(libc::SIGKILL)?;
-        self.reap()
+        let exit = self.reap()?;
+        started.end().with_context(|| format!("what {} had started does not end", self.name))?;
+        Ok(exit)
     }
 
     /// Ends a feeder, which leads no group.

@@ -103,13 +103,45 @@ pub(crate) fn group(leader: i32) -> Vec<Identity> {
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let mut members: Vec<Identity> = pids
         .filter_map(|pid| {
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            let (group, started_ticks) = parse_group(&stat)?;
-            (group == leader).then_some(Identity { pid, started_ticks })
+            let stat = stat(pid)?;
+            (stat.group == leader).then_some(Identity { pid, started_ticks: stat.started_ticks })
         })
         .collect();
     members.sort();
     members
+}
+
+/// The processes that this one has started, that those have started, and so on, in whatever group they are. One whose
+/// parent has ended is not found: it belongs to the system then.
+pub(crate) fn descendants(ancestor: i32) -> Vec<Identity> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let all: Vec<(i32, Stat)> = pids.filter_map(|pid| Some((pid, stat(pid)?))).collect();
+    let mut found = Vec::new();
+    let mut parents = vec![ancestor];
+    while let Some(parent) = parents.pop() {
+        for (pid, stat) in all.iter().filter(|(_, stat)| stat.parent == parent) {
+            found.push(Identity { pid: *pid, started_ticks: stat.started_ticks });
+            parents.push(*pid);
+        }
+    }
+    found
+}
+
+/// Whether the process is still there and not only waiting for somebody to ask how it ended.
+pub(crate) fn is_alive(process: Identity) -> bool {
+    stat(process.pid).is_some_and(|stat| stat.started_ticks == process.started_ticks && !stat.dead)
+}
+
+/// How many descriptors a process has open.
+pub(crate) fn descriptors(pid: i32) -> io::Result<u64> {
+    Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count() as u64)
+}
+
+/// How many threads a process has.
+pub(crate) fn threads(pid: i32) -> io::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    number(&status, "Threads:").ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
 }
 
 /// What these processes have used so far, together. One that has just ended counts nothing.
@@ -177,14 +209,30 @@ fn number(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
 }
 
+/// What is wanted of `/proc/<pid>/stat`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stat {
+    /// It has ended, and nobody has asked how.
+    dead: bool,
+    parent: i32,
+    group: i32,
+    started_ticks: u64,
+}
+
+fn stat(pid: i32) -> Option<Stat> {
+    parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
 /// Fields after the name, which may hold anything, blanks and brackets too: state, parent, group, ..., and as the
 /// twentieth the start.
-fn parse_group(stat: &str) -> Option<(i32, u64)> {
+fn parse_stat(stat: &str) -> Option<Stat> {
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace();
-    let group = fields.nth(2)?.parse().ok()?;
+    let dead = matches!(fields.next()?, "Z" | "X");
+    let parent = fields.next()?.parse().ok()?;
+    let group = fields.next()?.parse().ok()?;
     let started_ticks = fields.nth(16)?.parse().ok()?;
-    Some((group, started_ticks))
+    Some(Stat { dead, parent, group, started_ticks })
 }
 
 /// Two lines of headers, then `name: received-bytes` and seven more of receiving, then `sent-bytes`.
@@ -253,8 +301,10 @@ mod tests {
     #[test]
     fn a_group_and_a_start_are_read_past_any_name() {
         let stat = "42 (a) b (c) S 1 40 40 0 -1 4194304 100 0 0 0 5 6 0 0 20 0 3 0 777 1000 200";
-        assert_eq!(parse_group(stat), Some((40, 777)));
-        assert_eq!(parse_group("42 (cut"), None);
+        let expected = Stat { dead: false, parent: 1, group: 40, started_ticks: 777 };
+        assert_eq!(parse_stat(stat), Some(expected));
+        assert!(parse_stat(&stat.replace(") S", ") Z")).unwrap().dead);
+        assert_eq!(parse_stat("42 (cut"), None);
     }
 
     #[test]
@@ -267,8 +317,7 @@ mod tests {
     #[test]
     fn this_process_is_counted_in_its_group() {
         let pid = std::process::id() as i32;
-        let stat = fs::read_to_string("/proc/self/stat").unwrap();
-        let (leader, _) = parse_group(&stat).unwrap();
+        let leader = stat(pid).unwrap().group;
         assert!(group(leader).iter().any(|member| member.pid == pid));
         let counters = counters([pid]);
         assert!(counters.cpu > Duration::ZERO && counters.rss_bytes > 0, "{counters:?}");
@@ -284,6 +333,7 @@ mod tests {
     fn this_process_has_cpu_time_and_memory() {
         let pid = std::process::id() as i32;
         assert!(cpu_time(pid).unwrap() > Duration::ZERO);
+        assert!(descriptors(pid).unwrap() >= 3 && threads(pid).unwrap() >= 1);
         let memory = memory(pid).unwrap();
         assert!(memory.rss_bytes > 0 && memory.rss_bytes <= memory.rss_bytes_max + (1 << 20), "{memory:?}");
     }

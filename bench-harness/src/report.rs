@@ -5,7 +5,7 @@
 
 mod environment;
 pub(crate) mod page;
-mod plot;
+pub(crate) mod plot;
 mod record;
 mod warning;
 mod watch;
@@ -50,6 +50,11 @@ impl Report {
     pub(crate) fn fail(&mut self, failure: String) {
         eprintln!("FAILED: {failure}");
         self.failures.push(failure);
+    }
+
+    /// What has failed so far, and what speaks against the numbers.
+    pub(crate) fn findings(&self) -> (&[String], Vec<String>) {
+        (&self.failures, self.warnings.iter().map(Warning::to_string).collect())
     }
 
     /// Whether anything has failed so far.

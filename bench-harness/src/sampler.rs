@@ -1,4 +1,4 @@
-//! Samples the memory of a process at a fixed interval, on a thread of its own.
+//! Looks at something at a fixed interval, on a thread of its own; most of the time at the memory of a process.
 //!
 //! The waits of a run are on the broker, which may be down for a while; memory must be looked at all the
 //! same. The peak is not taken from the samples: `VmHWM` knows what happened between them.
@@ -20,24 +20,35 @@ pub(crate) struct Sample {
     pub(crate) rss_bytes: u64,
 }
 
-/// A running sampler. Stop it before the process is waited for: afterwards its id means nothing.
-pub(crate) struct Sampler {
+/// A running sampler.
+pub(crate) struct Sampler<S = Sample> {
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Vec<Sample>>>,
+    thread: Option<JoinHandle<Vec<S>>>,
 }
 
 impl Sampler {
-    pub(crate) fn start(pid: i32, interval: Duration) -> Sampler {
+    /// Of the memory of a process. Stop it before the process is waited for: afterwards its id means nothing.
+    pub(crate) fn of_memory(pid: i32, interval: Duration) -> Sampler {
+        Sampler::start(interval, move |at_s| {
+            let memory = procfs::memory(pid).ok()?;
+            Some(Sample { at_s, rss_bytes: memory.rss_bytes })
+        })
+    }
+}
+
+impl<S: Send + 'static> Sampler<S> {
+    /// Of whatever `look` returns; it is told the seconds since the start.
+    pub(crate) fn start(
+        interval: Duration,
+        mut look: impl FnMut(f64) -> Option<S> + Send + 'static,
+    ) -> Sampler<S> {
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
             let started = Instant::now();
             let mut samples = Vec::new();
             while !seen.load(Ordering::Relaxed) {
-                if let Ok(memory) = procfs::memory(pid) {
-                    let at_s = started.elapsed().as_secs_f64();
-                    samples.push(Sample { at_s, rss_bytes: memory.rss_bytes });
-                }
+                samples.extend(look(started.elapsed().as_secs_f64()));
                 std::thread::sleep(interval);
             }
             samples
@@ -45,14 +56,14 @@ impl Sampler {
         Sampler { stop, thread: Some(thread) }
     }
 
-    pub(crate) fn finish(mut self) -> Vec<Sample> {
+    pub(crate) fn finish(mut self) -> Vec<S> {
         self.stop.store(true, Ordering::Relaxed);
         let thread = self.thread.take().expect("the thread is taken once, here");
         thread.join().expect("sampling does not panic")
     }
 }
 
-impl Drop for Sampler {
+impl<S> Drop for Sampler<S> {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Distance;
 use crate::procfs::{self, Counters, Identity, NetworkBytes};
-use crate::receiver::RecordedSecond;
+use crate::recorder::RecordedSecond;
 
 /// Who is looked at.
 #[derive(Clone, Copy, Debug)]

@@ -22,7 +22,8 @@ use crate::clock::{self, Distance};
 use crate::interrupt;
 use crate::load::Writing;
 use crate::process::Usage;
-use crate::receiver::{Quantiles, Received, Receiver, Recorder};
+use crate::receiver::{Received, Receiver};
+use crate::recorder::{Quantiles, Recorder};
 use crate::report::{MachineWatch, Report, Warning};
 use crate::setup::Setup;
 use crate::stages::{self, Exported, Lateness, Stages};
@@ -134,8 +135,7 @@ impl Trial<'_> {
         let recorder = Recorder::new(window_start_ns..window_start_ns + self.duration.as_nanos() as u64);
         let mut receiver = Receiver::start(setup.cluster.brokers(), topic, self.agent.framing(), recorder)?;
         let log = setup.log(format!("generator-{slug}"));
-        let options: Vec<&str> = self.load.options.iter().map(String::as_str).collect();
-        let writer = setup.generator.start(&self.writing(&folder, &options), &log)?;
+        let writer = setup.generator.start(&self.writing(&folder), &log)?;
 
         interrupt::pause_until(window_start)?;
         let watch = MachineWatch::begin();
@@ -158,7 +158,7 @@ impl Trial<'_> {
         let exit = agent.terminate(STOP_PATIENCE)?;
         // What the agent sent while it stopped belongs to the verdict.
         receiver.await_count(setup.cluster.watermarks(topic, self.partitions)?, DRAIN_PATIENCE)?;
-        let Received { recorder, ledger } = receiver.finish()?;
+        let Received { note: recorder, ledger } = receiver.finish()?;
         let verdict = ledger.verdict(&journal);
         let _ = std::fs::remove_dir_all(&folder);
 
@@ -261,14 +261,14 @@ impl Trial<'_> {
         }
     }
 
-    fn writing<'a>(&'a self, folder: &'a Path, options: &'a [&'a str]) -> Writing<'a> {
+    fn writing<'a>(&'a self, folder: &'a Path) -> Writing<'a> {
         Writing {
             folder,
             files: self.load.files,
             rate: self.load.rate,
             duration: MARGIN + self.warm_up + self.duration + MARGIN,
             line_bytes: &self.load.line_bytes,
-            options,
+            options: &self.load.options,
         }
     }
 }

@@ -15,7 +15,8 @@ use crate::alarm::Alarm;
 use crate::bell::Bell;
 use crate::cli::one_line;
 use crate::clock::{Clock, wall_ns};
-use crate::config::{self, Plan};
+use crate::config::{self, KafkaPlan, Plan};
+use crate::credentials::Credentials;
 use crate::driver::Driver;
 use crate::fs::FsPool;
 use crate::io::Reads;
@@ -94,7 +95,9 @@ async fn serve<R: Reads>(
         Driver::new(engine, (reads, sink, files, watch), store, slots, monitor.metrics());
     let items = Items::new(host, lost_to_end);
     let alarm = Alarm::new().context("cannot have a timer")?;
-    let mut agent = Agent { items, plan: None, clock, bell, monitor, reread, alarm, tick_at: Nanos(0) };
+    let credentials = Credentials::watch().context("cannot start a thread")?;
+    let tick_at = Nanos(0);
+    let mut agent = Agent { items, plan: None, clock, bell, monitor, reread, credentials, alarm, tick_at };
     agent.apply(&mut driver, plan)?;
     agent.ship(&mut driver, &mut signals).await;
     let code = agent.stop(driver, &mut signals).await?;
@@ -111,6 +114,7 @@ struct Agent {
     bell: Bell,
     monitor: Monitor,
     reread: Reread,
+    credentials: Credentials,
     alarm: Alarm,
     tick_at: Nanos,
 }
@@ -123,7 +127,10 @@ impl Agent {
             for key in setup::fixed_differences(old, &plan) {
                 warn!("{key} has changed: it holds from the next start on");
             }
-            if old.kafka != plan.kafka {
+            if old.kafka != plan.kafka && old.kafka.differs_in_passwords_only(&plan.kafka) {
+                info!("credentials have changed: connections are made anew with them");
+                driver.sink.renew(setup::kafka(&plan.kafka))?;
+            } else if old.kafka != plan.kafka {
                 info!("the connection to kafka has changed: unacknowledged lines are read again");
                 let settings = setup::kafka(&plan.kafka);
                 let budget = setup::budget(&old.limits);
@@ -138,8 +145,17 @@ impl Agent {
             driver.engine.add_root(root);
         }
         driver.engine.list_all();
+        self.credentials.planned(&plan.kafka);
         self.plan = Some(plan);
         Ok(())
+    }
+
+    /// The plan in force with other credentials.
+    fn renew<R: Reads>(&mut self, driver: &mut AgentDriver<R>, fresh: KafkaPlan) {
+        match driver.sink.renew(setup::kafka(&fresh)) {
+            Ok(()) => self.plan.as_mut().expect("credentials belong to a plan").kafka = fresh,
+            Err(reason) => error!("the old credentials stay in use: {reason}"),
+        }
     }
 
     /// Turns and waits until a signal says stop.
@@ -163,6 +179,9 @@ impl Agent {
         let moment = self.clock.moment();
         if moment.now >= self.tick_at {
             self.tick_at = Nanos(moment.now.0 + TICK_NANOS);
+            if let Some(fresh) = self.credentials.renewed() {
+                self.renew(driver, fresh);
+            }
             driver.tick(moment.now);
             self.monitor.tick(driver, moment.now);
         }

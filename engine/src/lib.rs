@@ -10,6 +10,7 @@ pub mod bell;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod credentials;
 pub mod driver;
 pub mod explain;
 pub mod fs;

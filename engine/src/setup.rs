@@ -12,7 +12,7 @@ use logdrive_core::source::ItemId;
 use crate::config::{self, ItemPlan, KafkaPlan, LimitsPlan, Plan};
 use crate::fs::{Rules, Symlinks};
 use crate::io::probe::Io;
-use crate::kafka::{self, InFlightBudget, KafkaSettings, Route};
+use crate::kafka::{self, InFlightBudget, KafkaSettings, MESSAGES_MAX, Route};
 use crate::state::item_hash;
 
 /// What librdkafka needs for a record beside its bytes; measured, see docs/tuning.md.
@@ -39,7 +39,7 @@ pub fn limits(plan: &Plan) -> Limits {
 pub fn budget(limits: &LimitsPlan) -> InFlightBudget {
     let half = limits.in_flight_bytes / 2;
     InFlightBudget {
-        messages_max: usize::try_from(half / MESSAGE_BYTES).unwrap_or(usize::MAX).max(1024),
+        messages_max: usize::try_from(half / MESSAGE_BYTES).unwrap_or(usize::MAX).clamp(1024, MESSAGES_MAX),
         bytes_max: usize::try_from(limits.in_flight_bytes).unwrap_or(usize::MAX),
     }
 }
@@ -104,7 +104,7 @@ pub fn kafka(plan: &KafkaPlan) -> KafkaSettings {
         },
         compression: match plan.compression {
             config::Compression::None => kafka::Compression::None,
-            config::Compression::Lz4 => kafka::Compression::Lz4,
+            config::Compression::Lz4 => kafka::Compression::Lz4 { level: plan.compression_level },
             config::Compression::Zstd => kafka::Compression::Zstd { level: plan.compression_level },
             config::Compression::Snappy => kafka::Compression::Snappy,
             config::Compression::Gzip => kafka::Compression::Gzip { level: plan.compression_level },

@@ -8,6 +8,7 @@ use logdrive::config::{
     Acks, Compression, CreateTopics, Format, Host, IoChoice, Partition, Plan, ReadFrom, RecordKey, Symlinks,
     Typed, plan_of, state_dir,
 };
+use logdrive::setup;
 use logdrive_core::frame::{CarriageReturn, EventUnit, LongLine};
 use logdrive_core::source::ItemId;
 
@@ -130,6 +131,27 @@ fn what_is_written_is_meant() {
     let Format::Ecs { fields } = &three.format else { panic!() };
     assert_eq!((&fields["service.name"][..], three.frame.line_bytes_max), ("shop", 160_000));
     assert_eq!(plan.patterns.first_match(b"/m/x"), Some(ItemId(1)));
+}
+
+/// What is accepted here must not end the start there.
+#[test]
+fn the_sink_takes_every_size_and_level_that_may_be_written() {
+    for (kafka, limits) in [
+        ("", "in_flight = '64GiB'"),
+        ("", "in_flight = '8MiB'"),
+        ("compression = 'zstd'\ncompression_level = 0", ""),
+        ("compression = 'zstd'\ncompression_level = 12", ""),
+        ("compression = 'gzip'\ncompression_level = 0", ""),
+        ("compression_level = 12", ""),
+        ("message_bytes_max = 1000000000\nbatch_bytes = 100000000\nlinger = '15m'", "in_flight = '8MiB'"),
+    ] {
+        let plan = read(&format!(
+            "[kafka]\nbrokers = 'k'\n{kafka}\n[limits]\n{limits}\n\
+             [[item]]\ninclude = ['/l/*']\ntopic = 't'\n"
+        ));
+        let checked = setup::kafka(&plan.kafka).check(setup::budget(&plan.limits));
+        assert_eq!(checked, Ok(()), "{kafka} {limits}");
+    }
 }
 
 #[test]

@@ -7,82 +7,15 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use http_driver::{driver, report};
 use logdrive::http::{Ask, HttpLimits, HttpServer};
 use logdrive::metrics::Metrics;
-use logdrive::status::{
-    FileStatus, ItemStatus, KafkaStatus, Positions, Question, Readiness, StateStatus, StatusReport, Told,
-};
+use logdrive::status::{Question, StatusReport, Told};
+
+mod http_driver;
 
 /// A test that would wait longer than this has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-fn report() -> StatusReport {
-    let positions = Positions { durable: 1, acked: 2, produced: 3, framed: 4, read: 5, size: 6 };
-    StatusReport {
-        version: "1.2.3".to_owned(),
-        uptime_seconds: 1.5,
-        io: "uring".to_owned(),
-        brokers: vec!["localhost:9092".to_owned()],
-        readiness: Readiness { ready: true, reason: String::new() },
-        items: vec![ItemStatus {
-            name: "web".to_owned(),
-            topic: "web_log".to_owned(),
-            files: 1,
-            lag_bytes: 4,
-            lines_read: 3,
-            lines_acked: 2,
-            lines_dropped: 0,
-        }],
-        files: vec![FileStatus {
-            path: "/l/<script>\n".to_owned(),
-            item: "web".to_owned(),
-            generation: "00000000000000ff".to_owned(),
-            positions,
-            lag_bytes: 4,
-            state: "reading",
-            last_error: None,
-        }],
-        errors: Vec::new(),
-        state: StateStatus {
-            dir: "/s".to_owned(),
-            generations: 1,
-            healthy: true,
-            checkpoint_age_seconds: 0.5,
-            last_error: None,
-        },
-        kafka: KafkaStatus {
-            producers: 1,
-            producers_running: 1,
-            producer_rebuilds: 0,
-            queue_messages: 0,
-            partitions_stalled: 0,
-            topics: Vec::new(),
-            in_flight_lines: 1,
-            in_flight_bytes: 10,
-            oldest_unacked_seconds: 0.0,
-            last_error: None,
-        },
-    }
-}
-
-fn told<T>(answer: T) -> Told<T> {
-    Told { answer, took: Duration::ZERO }
-}
-
-/// A driver that answers at once, and is ready or not.
-fn driver(reason: &'static str) -> Ask {
-    Arc::new(move |question| match question {
-        Question::Publish(reply) => {
-            let _left = reply.send(told(()));
-        }
-        Question::Readiness(reply) => {
-            let _left = reply.send(told(Readiness { ready: reason.is_empty(), reason: reason.to_owned() }));
-        }
-        Question::Status(reply) => {
-            let _left = reply.send(told(report()));
-        }
-    })
-}
 
 fn start(limits: HttpLimits, ask: Ask) -> HttpServer {
     let metrics = Arc::new(Metrics::new("1.2.3"));

@@ -31,7 +31,7 @@ fn creating(partitions: i32) -> KafkaSettings {
 fn k05_a_topic_is_created_and_lines_arrive_once_and_in_order_with_every_codec() {
     let topic = new_topic("order");
     let codecs = [
-        Compression::Lz4,
+        Compression::Lz4 { level: None },
         Compression::None,
         Compression::Zstd { level: None },
         Compression::Snappy,

@@ -7,7 +7,7 @@ mod kafka_support;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kafka_support::*;
 use logdrive::kafka::{Acks, Compression, Format, InFlightBudget, Key, Partition};
@@ -184,15 +184,19 @@ fn every_codec_and_every_acks_delivers() {
     let cluster = mock("web", 1);
     let codecs = [
         Compression::None,
-        Compression::Lz4,
+        Compression::Lz4 { level: None },
         Compression::Zstd { level: Some(1) },
         Compression::Snappy,
         Compression::Gzip { level: Some(1) },
     ];
     let all = codecs.into_iter().map(|codec| (codec, Acks::All));
     let mut expected = Vec::new();
-    for (round, (compression, acks)) in
-        all.chain([(Compression::Lz4, Acks::One), (Compression::Lz4, Acks::None)]).enumerate()
+    for (round, (compression, acks)) in all
+        .chain([
+            (Compression::Lz4 { level: None }, Acks::One),
+            (Compression::Lz4 { level: None }, Acks::None),
+        ])
+        .enumerate()
     {
         let mut settings = settings(&cluster);
         (settings.compression, settings.acks) = (compression, acks);
@@ -224,4 +228,42 @@ fn k20_a_trickle_over_a_slow_line_stays_within_the_budget() {
     assert!(bed.all_acked());
     let got = consume(&cluster.bootstrap_servers(), "web", 1, 300);
     assert!(got.iter().enumerate().all(|(n, r)| r.value.as_deref() == Some(n.to_string().as_bytes())));
+}
+
+#[test]
+fn k18_producers_are_replaced_under_load_when_what_they_have_is_acknowledged() {
+    let cluster = mock("web", 1);
+    let mut settings = settings(&cluster);
+    settings.producers = 2;
+    let mut bed = Bed::with(settings.clone(), BUDGET, route("web"));
+    let file = file(1, "/l/a");
+    let mut expected = Vec::new();
+    for round in 0..20 {
+        for batch in 0..10 {
+            let new: Vec<String> = (0..50).map(|line| format!("{round} {batch} {line}")).collect();
+            let batch = bed.batch(&file, &new);
+            bed.send(batch);
+            expected.extend(new);
+        }
+        if round % 5 == 4 {
+            assert!(bed.sink.in_flight().batches > 0, "nothing is on its way: a replacement is too easy");
+            bed.sink.renew(settings.clone()).unwrap();
+            // No time passes for the sink meanwhile: the patience with what is on its way has no end.
+            let deadline = Instant::now() + PATIENCE;
+            while bed.sink.in_flight().batches > 0 {
+                assert!(Instant::now() < deadline, "not settled: {:?}", bed.sink.status());
+                bed.collect();
+                std::thread::yield_now();
+            }
+        }
+    }
+    bed.settle();
+    assert!(bed.all_acked(), "something was given up for a replacement");
+    bed.assert_each_once();
+    assert_eq!(bed.sink.status().counters.rebuilds, 0, "nothing was wrong with them");
+    assert_eq!(stored(&cluster.bootstrap_servers(), "web", 0), expected.len() as i64);
+    let got = consume(&cluster.bootstrap_servers(), "web", 1, expected.len());
+    let got: Vec<String> =
+        got.into_iter().map(|record| String::from_utf8(record.value.unwrap()).unwrap()).collect();
+    assert_eq!(got, expected);
 }

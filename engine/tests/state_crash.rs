@@ -4,113 +4,27 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where its expectation does")]
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
 
-use logdrive::state::{Slot, SlotsInUse, StateError, StateStore, SyncedUpTo, Syncer, item_hash};
+use logdrive::state::StateError;
 use logdrive_core::checkpoint::Checkpoint;
 use logdrive_core::position::{Nanos, Position};
-use logdrive_core::source::{FileId, Fingerprint, GenerationId, Guard};
+use logdrive_core::source::GenerationId;
 
 #[path = "state_disk/history.rs"]
 mod history;
+#[allow(dead_code, reason = "lives on real disks use the rest")]
+#[path = "state_disk/recorded.rs"]
+mod recorded;
 #[allow(dead_code, reason = "the simulator uses the rest")]
 mod state_disk;
-use history::History;
+use recorded::{Recorded, checkpoint, open, positions};
 use state_disk::Disk;
 
 const SECOND: u64 = 1_000_000_000;
 
-fn checkpoint(generation: u64, position: u64) -> Checkpoint {
-    Checkpoint {
-        generation: GenerationId(generation),
-        file: FileId { dev: 1, ino: 100 + generation, birth_ns: 7 },
-        position: Position(position),
-        guard: Guard::before_end_of(&position.to_le_bytes()),
-        fingerprint: Fingerprint::of(&generation.to_le_bytes()),
-        item: item_hash("web"),
-        family: 3,
-        skipping: false,
-    }
-}
-
-fn open(disk: &Disk) -> Result<(StateStore, SlotsInUse, Syncer), StateError> {
-    StateStore::open_on(Arc::new(disk.clone()), Path::new("/state"))
-}
-
-fn positions(slots: &SlotsInUse) -> BTreeMap<u64, u64> {
-    slots.iter().map(|(_, held)| (held.generation.0, held.position.0)).collect()
-}
-
-/// A store whose every step is written down.
-struct Recorded {
-    disk: Disk,
-    store: StateStore,
-    syncer: Syncer,
-    slots: BTreeMap<u64, Slot>,
-    history: History,
-    requested: BTreeMap<SyncedUpTo, BTreeMap<u64, u64>>,
-}
-
-impl Recorded {
-    fn new() -> Recorded {
-        let disk = Disk::default();
-        let (store, slots, syncer) = open(&disk).unwrap();
-        assert!(slots.is_empty());
-        let (slots, history, requested) = Default::default();
-        Recorded { disk, store, syncer, slots, history, requested }
-    }
-
-    fn put(&mut self, generation: u64, position: u64) {
-        let before = self.disk.ops();
-        match self.slots.get(&generation) {
-            Some(&slot) => self.store.put(slot, &checkpoint(generation, position)),
-            None => {
-                let slot = self.store.claim(&checkpoint(generation, position));
-                self.slots.insert(generation, slot);
-            }
-        }
-        self.history.writes.push((before, self.disk.ops(), generation, Some(position)));
-    }
-
-    fn free(&mut self, generation: u64) {
-        let before = self.disk.ops();
-        self.store.free(self.slots.remove(&generation).unwrap());
-        self.history.writes.push((before, self.disk.ops(), generation, None));
-    }
-
-    fn request(&mut self) {
-        let point = self.store.request_sync(Nanos(0));
-        self.requested.insert(point, self.now());
-    }
-
-    /// Lets the syncer do one job and reports it.
-    fn step(&mut self) {
-        self.syncer.step();
-        while let Some(result) = self.store.poll_synced() {
-            let point = result.unwrap();
-            let ops = self.disk.ops();
-            self.history.syncs.push((ops, self.requested[&point].clone()));
-        }
-    }
-
-    fn sync(&mut self) {
-        self.request();
-        while !self.store.is_synced() {
-            self.step();
-            self.store.request_sync(Nanos(0));
-        }
-    }
-
-    fn now(&self) -> BTreeMap<u64, u64> {
-        let held = |&slot: &Slot| self.store.checkpoint(slot).unwrap();
-        self.slots.values().map(held).map(|held| (held.generation.0, held.position.0)).collect()
-    }
-}
-
 #[test]
 fn s02_s03_after_a_crash_at_any_operation_every_position_is_an_old_or_new_one_and_none_is_missing() {
-    let mut run = Recorded::new();
+    let mut run = Recorded::on(Disk::default());
     run.put(1, 10);
     run.put(2, 20);
     run.sync();
@@ -138,7 +52,7 @@ fn s02_s03_after_a_crash_at_any_operation_every_position_is_an_old_or_new_one_an
 
 #[test]
 fn s02_s03_a_new_file_in_place_of_a_poisoned_one_is_old_or_new_at_every_step() {
-    let mut run = Recorded::new();
+    let mut run = Recorded::on(Disk::default());
     run.put(1, 10);
     run.put(2, 20);
     run.sync();
@@ -160,7 +74,7 @@ fn s02_s03_a_new_file_in_place_of_a_poisoned_one_is_old_or_new_at_every_step() {
 
 #[test]
 fn s03_a_second_sync_of_a_file_whose_first_one_failed_is_not_believed() {
-    let mut run = Recorded::new();
+    let mut run = Recorded::on(Disk::default());
     run.put(1, 10);
     run.sync();
     run.put(1, 11);
@@ -181,7 +95,7 @@ fn s03_a_second_sync_of_a_file_whose_first_one_failed_is_not_believed() {
 
 #[test]
 fn s05_a_missing_or_empty_positions_file_is_refused_while_the_catalog_shows_it_was_there() {
-    let mut run = Recorded::new();
+    let mut run = Recorded::on(Disk::default());
     run.put(1, 10);
     run.sync();
     let whole = run.disk.killed(run.disk.ops());
@@ -206,7 +120,7 @@ fn s05_a_missing_or_empty_positions_file_is_refused_while_the_catalog_shows_it_w
 
 #[test]
 fn s05_a_lost_catalog_costs_names_but_never_makes_items_new() {
-    let mut run = Recorded::new();
+    let mut run = Recorded::on(Disk::default());
     run.put(1, 10);
     assert!(run.store.first_sight("web", 5));
     assert!(!run.store.first_sight("web", 6));
@@ -230,7 +144,7 @@ fn s05_a_lost_catalog_costs_names_but_never_makes_items_new() {
 
 #[test]
 fn s06_a_newer_version_of_either_file_is_refused_untouched() {
-    let mut run = Recorded::new();
+    let mut run = Recorded::on(Disk::default());
     run.put(1, 10);
     run.sync();
     let whole = run.disk.killed(run.disk.ops());
@@ -253,7 +167,7 @@ fn s06_a_newer_version_of_either_file_is_refused_untouched() {
 
 #[test]
 fn s04_a_start_mends_a_bad_copy_so_that_the_next_start_finds_none() {
-    let mut run = Recorded::new();
+    let mut run = Recorded::on(Disk::default());
     run.put(1, 10);
     run.put(1, 11);
     run.sync();
@@ -271,7 +185,7 @@ fn s04_a_start_mends_a_bad_copy_so_that_the_next_start_finds_none() {
 
 #[test]
 fn s07_on_a_full_disk_shipping_goes_on_and_the_state_catches_up_once_there_is_space() {
-    let mut run = Recorded::new();
+    let mut run = Recorded::on(Disk::default());
     run.put(1, 10);
     run.sync();
     run.disk.limit(Some(run.disk.used()));
@@ -312,7 +226,7 @@ fn s07_on_a_full_disk_shipping_goes_on_and_the_state_catches_up_once_there_is_sp
 
 #[test]
 fn s07_a_full_disk_does_not_keep_a_known_state_from_being_opened() {
-    let mut run = Recorded::new();
+    let mut run = Recorded::on(Disk::default());
     run.put(1, 10);
     run.sync();
     let mut content = run.disk.killed(run.disk.ops());
@@ -331,7 +245,7 @@ fn s07_a_full_disk_does_not_keep_a_known_state_from_being_opened() {
 
 #[test]
 fn s19_a_hundred_thousand_short_lived_files_leave_a_small_file() {
-    let mut run = Recorded::new();
+    let mut run = Recorded::on(Disk::default());
     let mut alive = std::collections::VecDeque::new();
     let mut largest = 0;
     for generation in 1..=100_000 {
@@ -360,7 +274,7 @@ fn s19_a_hundred_thousand_short_lived_files_leave_a_small_file() {
 
 #[test]
 fn a_file_that_has_become_much_too_large_is_shortened_at_the_next_start() {
-    let mut run = Recorded::new();
+    let mut run = Recorded::on(Disk::default());
     for generation in 1..=5000 {
         run.put(generation, generation);
     }
@@ -384,7 +298,7 @@ fn a_file_that_has_become_much_too_large_is_shortened_at_the_next_start() {
 
 #[test]
 fn an_idle_store_asks_nothing_of_the_disk() {
-    let mut run = Recorded::new();
+    let mut run = Recorded::on(Disk::default());
     run.put(1, 10);
     run.sync();
     let ops = run.disk.ops();
@@ -398,7 +312,7 @@ fn an_idle_store_asks_nothing_of_the_disk() {
 #[test]
 #[should_panic(expected = "belongs to another generation")]
 fn a_slot_takes_only_the_generation_that_holds_it() {
-    let mut run = Recorded::new();
+    let mut run = Recorded::on(Disk::default());
     let slot = run.store.claim(&checkpoint(1, 1));
     run.store.put(slot, &checkpoint(2, 1));
 }

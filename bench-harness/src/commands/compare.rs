@@ -6,7 +6,6 @@
 //! sums. An agent that loses lines, or does not even finish, is shown as such: that is a result, and the
 //! comparison goes on.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -17,10 +16,11 @@ use logdrive_bench::verify::Verdict;
 use serde::Serialize;
 
 use crate::agent::Agent;
+use crate::agents::{self, AgentsArgs};
 use crate::drain::{Drain, Ending};
 use crate::interrupt;
 use crate::load::Backlog;
-use crate::profile::{self, LOGDRIVE, PROFILES, Profile};
+use crate::profile::LOGDRIVE;
 use crate::report::{MachineWatch, Report, mib, table, thousands, write_whole};
 use crate::setup::{Setup, SiteArgs, progress};
 use crate::stats::{Interval, median_interval};
@@ -36,12 +36,8 @@ const STUCK_AFTER: Duration = Duration::from_secs(10);
 pub(crate) struct CompareArgs {
     #[command(flatten)]
     site: SiteArgs,
-    /// Which agents, separated by commas [default: every one that is installed]
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = profile::find)]
-    agents: Vec<&'static Profile>,
-    /// Where an agent's program is, when it is not in PATH; repeatable
-    #[arg(long = "agent-path", value_name = "NAME=PATH", value_parser = parse_path)]
-    agent_paths: Vec<(&'static Profile, PathBuf)>,
+    #[command(flatten)]
+    agents: AgentsArgs,
     /// How often every agent is measured
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -63,11 +59,6 @@ pub(crate) struct CompareArgs {
     /// Lines to send through the broker before anything counts: its first millions cost double
     #[arg(long, default_value_t = 4_000_000)]
     warm_lines: u64,
-}
-
-fn parse_path(text: &str) -> Result<(&'static Profile, PathBuf), String> {
-    let (name, path) = text.split_once('=').ok_or_else(|| format!("`{text}` is not NAME=PATH"))?;
-    Ok((profile::find(name)?, PathBuf::from(path)))
 }
 
 /// What one agent did in one round; nothing of what it did not get to.
@@ -123,14 +114,14 @@ struct Figures {
 
 pub(crate) fn run(args: &CompareArgs) -> Result<ExitCode> {
     ensure!(!args.duration.is_zero(), "--duration 0s measures nothing");
-    let agents = args.chosen()?;
+    let agents = args.agents.chosen()?;
     let setup = Setup::of(agents[0].clone(), &args.site, "compare-agents")?;
     let mut report = setup.report();
     let backlog = setup.generator.backlog(&setup.inputs, args.lines, &args.line_bytes)?;
     setup.warm_broker(args.warm_lines)?;
     let mut rounds = Vec::new();
     for round in 1..=args.rounds {
-        for index in order_of(round, agents.len()) {
+        for index in agents::order_of(round, agents.len()) {
             let bench = Bench { args, setup: &setup, backlog: &backlog, agent: &agents[index], round };
             let measured = bench.measure(&mut report)?;
             progress(measured.line());
@@ -150,32 +141,6 @@ pub(crate) fn run(args: &CompareArgs) -> Result<ExitCode> {
     write_whole(&setup.out.join("agents.svg"), drawing(&figures).as_bytes())?;
     let tables = tables(&figures);
     report.finish(&setup.out, &figures, &tables)
-}
-
-/// Forwards in odd rounds, backwards in even ones.
-fn order_of(round: u32, agents: usize) -> Vec<usize> {
-    if round % 2 == 1 { (0..agents).collect() } else { (0..agents).rev().collect() }
-}
-
-impl CompareArgs {
-    /// The agents that were asked for, all of which must be there, or all that are there.
-    fn chosen(&self) -> Result<Vec<Agent>> {
-        let path = |profile: &Profile| {
-            self.agent_paths.iter().find(|(of, _)| *of == profile).map(|(_, path)| path.as_path())
-        };
-        if !self.agents.is_empty() {
-            return self.agents.iter().map(|profile| Agent::known(profile, path(profile), None)).collect();
-        }
-        let mut found = Vec::new();
-        for profile in PROFILES {
-            match Agent::known(profile, path(profile), None) {
-                Ok(agent) => found.push(agent),
-                Err(error) if profile.name == LOGDRIVE || path(profile).is_some() => return Err(error),
-                Err(error) => progress(format!("left out: {error}")),
-            }
-        }
-        Ok(found)
-    }
 }
 
 struct Bench<'a> {
@@ -401,18 +366,7 @@ fn drawing(figures: &Figures) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_second_round_goes_backwards() {
-        assert_eq!([order_of(1, 3), order_of(2, 3), order_of(3, 3)].concat(), [0, 1, 2, 2, 1, 0, 0, 1, 2]);
-    }
-
-    #[test]
-    fn paths_are_given_by_name() {
-        let (profile, path) = parse_path("rsyslog=/opt/rsyslogd").unwrap();
-        assert_eq!((profile.name, path), ("rsyslog", PathBuf::from("/opt/rsyslogd")));
-        assert!(parse_path("/opt/rsyslogd").is_err() && parse_path("nobody=/x").is_err());
-    }
+    use crate::profile;
 
     #[test]
     fn an_agent_that_loses_lines_is_shown_with_what_it_lost() {

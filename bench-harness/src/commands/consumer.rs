@@ -16,7 +16,8 @@ use crate::interrupt;
 use crate::minimal;
 use crate::process::Child;
 use crate::procfs;
-use crate::receiver::{Received, Receiver, Recorder};
+use crate::receiver::{Received, Receiver};
+use crate::recorder::Recorder;
 use crate::report::{MachineWatch, table, thousands};
 use crate::setup::{Setup, SetupArgs, progress};
 

@@ -71,7 +71,7 @@ pub(crate) fn run(args: &IdleArgs) -> Result<ExitCode> {
     interrupt::pause(args.settle)?;
 
     let (cpu_before, started) = (agent.cpu_time()?, Instant::now());
-    let sampler = Sampler::start(agent.pid(), Duration::from_secs(1));
+    let sampler = Sampler::of_memory(agent.pid(), Duration::from_secs(1));
     interrupt::pause(args.duration)?;
     agent.expect_running()?;
     let spent = agent.cpu_time()?.saturating_sub(cpu_before);

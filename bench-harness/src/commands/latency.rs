@@ -12,7 +12,8 @@ use logdrive_bench::verify::Verdict;
 use serde::Serialize;
 
 use crate::process::Usage;
-use crate::receiver::{self, Quantiles};
+use crate::receiver;
+use crate::recorder::Quantiles;
 use crate::report::{Report, Warning, mib, table, thousands};
 use crate::setup::{Setup, SetupArgs, progress};
 use crate::trial::{Load, Measured, Trial};

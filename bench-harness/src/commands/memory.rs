@@ -81,7 +81,7 @@ pub(crate) fn run(args: &MemoryArgs) -> Result<ExitCode> {
     setup.cluster.create_topic(&topic, 1)?;
     let mut agent =
         setup.agent.start(&setup.job(&backlog.file, &backlog.file, &topic, &state), &setup.log("agent"))?;
-    let sampler = Sampler::start(agent.pid(), SAMPLE_INTERVAL);
+    let sampler = Sampler::of_memory(agent.pid(), SAMPLE_INTERVAL);
 
     let half_way =
         setup.cluster.wait_for_count(&topic, 1, lines / 2, STUCK_AFTER, |_| agent.expect_healthy())?;

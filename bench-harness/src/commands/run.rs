@@ -10,7 +10,8 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use clap::Args;
 
-use crate::receiver::{self, Quantiles};
+use crate::receiver;
+use crate::recorder::Quantiles;
 use crate::report::{Record, Report, Warning, page, thousands, write_whole};
 use crate::setup::{Setup, SetupArgs, progress};
 use crate::trial::{Load, Trial};

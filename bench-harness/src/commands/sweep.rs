@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::interrupt;
 use crate::procfs;
-use crate::receiver::Quantiles;
+use crate::recorder::Quantiles;
 use crate::report::{Report, mib, table, thousands, write_whole};
 use crate::setup::{Setup, SetupArgs, progress};
 use crate::trial::{Load, Measured, Trial};

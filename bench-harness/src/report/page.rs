@@ -16,21 +16,26 @@ const STYLE: &str = include_str!("page.css");
 /// The whole page.
 pub(crate) fn html(record: &Record) -> String {
     let mut page = String::new();
-    let _ = write!(
-        page,
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n",
-        escape(&format!("{} at {}", agent_name(record), load_sentence(record)))
-    );
-    head(&mut page, record);
+    let title = format!("{} at {}", agent_name(record), load_sentence(record));
+    let warnings: Vec<&str> = record.warnings.iter().map(|note| note.text.as_str()).collect();
+    let (name, about) = (agent_name(record), load_sentence(record));
+    head(&mut page, record.passed, [&name, &about], &record.failures, &warnings);
     tiles(&mut page, record);
     let _ = write!(page, "<div class=\"plots\">\n{}</div>\n", plots(record).concat());
     stages(&mut page, record);
     processes(&mut page, record);
     conditions(&mut page, record);
-    page.push_str("</main>\n</body>\n</html>\n");
-    page
+    document(&title, &page)
+}
+
+/// A whole document around what stands in it.
+pub(crate) fn document(title: &str, content: &str) -> String {
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n{content}</main>\n</body>\n</html>\n",
+        escape(title)
+    )
 }
 
 /// The same numbers in Markdown, for the terminal and for README.md.
@@ -81,21 +86,23 @@ pub(crate) fn tables(record: &Record) -> String {
     )
 }
 
-fn head(page: &mut String, record: &Record) {
-    let (class, word) = if record.passed { ("pass", "complete") } else { ("fail", "FAILED") };
+/// What it is, whether it passed, why not, and what speaks against the numbers.
+pub(crate) fn head(
+    page: &mut String,
+    passed: bool,
+    [name, about]: [&str; 2],
+    failures: &[String],
+    warnings: &[&str],
+) {
+    let (class, word) = if passed { ("pass", "complete") } else { ("fail", "FAILED") };
     let _ = writeln!(
         page,
         "<header><h1>{}</h1><span class=\"verdict {class}\">{word}</span><p class=\"sub\">{}</p></header>",
-        escape(&agent_name(record)),
-        escape(&load_sentence(record))
+        escape(name),
+        escape(about)
     );
-    list(page, "fail", "Why it failed", record.failures.iter().map(String::as_str));
-    list(
-        page,
-        "doubt",
-        "What speaks against these numbers",
-        record.warnings.iter().map(|note| note.text.as_str()),
-    );
+    list(page, "fail", "Why it failed", failures.iter().map(String::as_str));
+    list(page, "doubt", "What speaks against these numbers", warnings.iter().copied());
 }
 
 fn list<'a>(page: &mut String, class: &str, title: &str, lines: impl ExactSizeIterator<Item = &'a str>) {
@@ -119,6 +126,11 @@ fn tiles(page: &mut String, record: &Record) {
         ("agent's peak memory", mib(record.agent.peak_rss_bytes), "MiB"),
         ("lines missing or wrong", thousands(wrong.iter().sum()), ""),
     ];
+    tile_row(page, &tiles);
+}
+
+/// The few numbers that matter most: name, value, unit.
+pub(crate) fn tile_row(page: &mut String, tiles: &[(&str, String, &str)]) {
     page.push_str("<div class=\"tiles\">");
     for (name, value, unit) in tiles {
         let _ =
@@ -290,7 +302,12 @@ fn conditions(page: &mut String, record: &Record) {
     page.push_str("</dl></div>\n");
 }
 
-fn html_table<const N: usize>(page: &mut String, title: &str, header: [&str; N], rows: &[[String; N]]) {
+pub(crate) fn html_table<const N: usize>(
+    page: &mut String,
+    title: &str,
+    header: [&str; N],
+    rows: &[[String; N]],
+) {
     let header: String = header.iter().map(|name| format!("<th>{name}</th>")).collect();
     let _ = write!(page, "<h2>{title}</h2>\n<div class=\"scroll\"><table><tr>{header}</tr>");
     for row in rows {

@@ -23,7 +23,7 @@ const HOVER_POINTS_MAX: usize = 150;
 
 /// How an axis runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Scale {
+pub(crate) enum Scale {
     /// From 0.
     Linear,
     /// By decades; values of 0 and below stand at the lower end.
@@ -35,26 +35,26 @@ pub(super) enum Scale {
 
 /// One line.
 #[derive(Clone, Debug)]
-pub(super) struct Series {
-    pub(super) name: &'static str,
-    pub(super) points: Vec<(f64, f64)>,
+pub(crate) struct Series {
+    pub(crate) name: &'static str,
+    pub(crate) points: Vec<(f64, f64)>,
 }
 
 /// Lines over common axes; lines of more than three names repeat the colours.
 #[derive(Clone, Debug)]
-pub(super) struct Plot {
-    pub(super) title: &'static str,
-    pub(super) x: Scale,
-    pub(super) y: Scale,
+pub(crate) struct Plot {
+    pub(crate) title: &'static str,
+    pub(crate) x: Scale,
+    pub(crate) y: Scale,
     /// Stand behind the numbers of hovered points.
-    pub(super) x_unit: &'static str,
-    pub(super) y_unit: &'static str,
-    pub(super) series: Vec<Series>,
+    pub(crate) x_unit: &'static str,
+    pub(crate) y_unit: &'static str,
+    pub(crate) series: Vec<Series>,
 }
 
 impl Plot {
     /// The plot with its title and legend; empty when there is nothing to draw.
-    pub(super) fn figure(&self) -> String {
+    pub(crate) fn figure(&self) -> String {
         let series: Vec<(usize, &Series)> =
             self.series.iter().enumerate().filter(|(_, series)| !series.points.is_empty()).collect();
         if series.is_empty() {

@@ -11,7 +11,7 @@ use logdrive_bench::verify::Verdict;
 use serde::{Deserialize, Serialize};
 
 use super::{Environment, Note, RUN_FILE, Report, write_whole};
-use crate::receiver::Quantiles;
+use crate::recorder::Quantiles;
 use crate::stages::Stages;
 use crate::timeline::Second;
 use crate::trial::{Measured, Trial};

@@ -1,8 +1,9 @@
-//! Which sequence numbers were seen: a bitmap in small pages.
+//! Which sequence numbers were seen: a bitmap in small pages, and runs of what was seen whole.
 //!
 //! Made for numbers that come nearly in order, from very many files at once (a page is 64 bytes) or from
-//! one large file (100 million numbers take 16 MB), and correct for any order. A page exists only where
-//! a number was seen, so a wild number costs a page and nothing more.
+//! one file for hours, and correct for any order. A page exists only while some of its numbers were seen and
+//! others not: one that is full becomes a part of a run, so memory follows the gaps and not the numbers. A wild
+//! number costs a page and nothing more.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +12,18 @@ const WORD_BITS: u64 = 64;
 
 type Page = [u64; (PAGE_BITS / WORD_BITS) as usize];
 
+const FULL: Page = [u64::MAX; (PAGE_BITS / WORD_BITS) as usize];
+
 /// A set of sequence numbers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
     pages: Vec<Page>,
-    /// Where in `pages` the page of numbers `key * PAGE_BITS..` is.
+    /// Places in `pages` that no key has; what is in them is zero.
+    free: Vec<usize>,
+    /// Where in `pages` the page of numbers `key * PAGE_BITS..` is; of full ones it is nowhere.
     index: BTreeMap<u64, usize>,
+    /// Full pages, from a first key to a last one. Runs neither overlap nor touch.
+    full: BTreeMap<u64, u64>,
     /// The page that was touched last: the next number is usually in it.
     last: Option<(u64, usize)>,
     count: u64,
@@ -29,13 +36,19 @@ impl Seen {
         let (key, bit) = (number / PAGE_BITS, number % PAGE_BITS);
         let at = match self.last {
             Some((last, at)) if last == key => at,
-            _ => self.page(key),
+            _ => match self.page(key) {
+                Some(at) => at,
+                None => return false,
+            },
         };
         let word = &mut self.pages[at][(bit / WORD_BITS) as usize];
         let mask = 1 << (bit % WORD_BITS);
         let new = *word & mask == 0;
         *word |= mask;
         self.count += u64::from(new);
+        if *word == u64::MAX && self.pages[at] == FULL {
+            self.fold(key, at);
+        }
         new
     }
 
@@ -68,13 +81,37 @@ impl Seen {
         })
     }
 
-    fn page(&mut self, key: u64) -> usize {
+    /// The place of a page; none if it is full.
+    fn page(&mut self, key: u64) -> Option<usize> {
+        if self.run_with(key).is_some() {
+            return None;
+        }
         let at = *self.index.entry(key).or_insert_with(|| {
-            self.pages.push(Page::default());
-            self.pages.len() - 1
+            self.free.pop().unwrap_or_else(|| {
+                self.pages.push(Page::default());
+                self.pages.len() - 1
+            })
         });
         self.last = Some((key, at));
-        at
+        Some(at)
+    }
+
+    /// Makes a full page a part of the run that it belongs to, which may join two.
+    fn fold(&mut self, key: u64, at: usize) {
+        self.index.remove(&key);
+        self.pages[at] = Page::default();
+        self.free.push(at);
+        self.last = None;
+        let before = self.full.range(..key).next_back().filter(|(_, last)| **last + 1 == key);
+        let first = before.map_or(key, |(first, _)| *first);
+        let last = self.full.remove(&(key + 1)).unwrap_or(key);
+        self.full.insert(first, last);
+    }
+
+    /// The run that holds this key.
+    fn run_with(&self, key: u64) -> Option<(u64, u64)> {
+        let (first, last) = self.full.range(..=key).next_back()?;
+        (*last >= key).then_some((*first, *last))
     }
 
     /// The smallest number from `from` on that is in it.
@@ -98,12 +135,26 @@ impl Seen {
         Some(expected.max(from))
     }
 
+    /// All pages from this key on, in order, full or not.
+    fn pages_from(&self, key: u64) -> impl Iterator<Item = (u64, &Page)> {
+        let begun = self.run_with(key).map(|(_, last)| (key, last));
+        let later = self.full.range(key..).map(|(first, last)| (*first, *last));
+        let later = later.filter(move |(first, _)| begun.is_none_or(|_| *first > key));
+        let mut full = begun.into_iter().chain(later).flat_map(|(first, last)| first..=last).peekable();
+        let mut others = self.index.range(key..).peekable();
+        std::iter::from_fn(move || match (full.peek(), others.peek()) {
+            (Some(whole), Some((other, _))) if whole < *other => Some((full.next()?, &FULL)),
+            (Some(_), None) => Some((full.next()?, &FULL)),
+            (_, _) => others.next().map(|(key, at)| (*key, &self.pages[*at])),
+        })
+    }
+
     /// The words of all pages from the one that holds `from` on, each with the number of its first bit;
     /// bits of numbers before `from` are cleared.
     fn words(&self, from: u64) -> impl Iterator<Item = (u64, u64)> {
         let word_of = from - from % WORD_BITS;
-        self.index.range(from / PAGE_BITS..).flat_map(move |(key, at)| {
-            let words = self.pages[*at].iter().zip(0u64..);
+        self.pages_from(from / PAGE_BITS).flat_map(move |(key, page)| {
+            let words = page.iter().zip(0u64..);
             words.filter_map(move |(bits, word)| {
                 let base = key * PAGE_BITS + word * WORD_BITS;
                 match base.cmp(&word_of) {
@@ -141,8 +192,23 @@ mod tests {
         for number in 0..1_000_000 {
             assert!(seen.insert(number));
         }
-        assert_eq!((seen.pages.len(), seen.count()), (1954, 1_000_000));
+        assert_eq!((seen.pages.len(), seen.full.len(), seen.count()), (1, 1, 1_000_000));
         assert_eq!(seen.gaps(0, 1_000_001).collect::<Vec<_>>(), [(1_000_000, 1_000_001)]);
+        assert!((0..1_000_000).all(|number| !seen.insert(number)), "what was folded is still known");
+    }
+
+    #[test]
+    fn runs_join_whatever_order_their_pages_become_full_in() {
+        let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+        for order in orders {
+            let mut seen = Seen::default();
+            for key in order {
+                (key * PAGE_BITS..(key + 1) * PAGE_BITS).for_each(|number| assert!(seen.insert(number)));
+            }
+            assert_eq!(seen.full, BTreeMap::from([(0, 2)]), "{order:?}");
+            assert_eq!((seen.index.len(), seen.pages.len(), seen.free.len()), (0, 1, 1));
+            assert_eq!(seen.count_in(100, 10_000), 3 * PAGE_BITS - 100);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -100,6 +100,54 @@ pub struct KafkaPlan {
     pub sasl: Option<SaslPlan>,
     /// Other properties of librdkafka, each known to it and none that a key above decides.
     pub options: BTreeMap<String, String>,
+}
+
+impl KafkaPlan {
+    /// The files that hold credentials: what they hold may change while the agent runs.
+    #[must_use]
+    pub fn credential_files(&self) -> Vec<&Path> {
+        let tls = self.tls.iter();
+        let authorities = tls.clone().filter_map(|tls| tls.ca.as_deref());
+        let own = tls.filter_map(|tls| tls.certificate.as_ref());
+        let own = own.flat_map(|own| {
+            let password = own.key_password.as_ref().and_then(Secret::file);
+            [Some(own.cert.as_path()), Some(own.key.as_path()), password].into_iter().flatten()
+        });
+        let login = self.sasl.iter().filter_map(|sasl| sasl.password.file());
+        authorities.chain(own).chain(login).collect()
+    }
+
+    /// Whether nothing but passwords makes the difference between the two.
+    #[must_use]
+    pub fn differs_in_passwords_only(&self, other: &KafkaPlan) -> bool {
+        let mut same = other.clone();
+        if let (Some(ours), Some(theirs)) = (&self.sasl, &mut same.sasl) {
+            theirs.password = ours.password.clone();
+        }
+        let own = |plan: &KafkaPlan| plan.tls.as_ref().and_then(|tls| tls.certificate.as_ref()).cloned();
+        if let (Some(ours), Some(theirs)) =
+            (own(self), same.tls.as_mut().and_then(|tls| tls.certificate.as_mut()))
+        {
+            theirs.key_password = ours.key_password;
+        }
+        *self == same
+    }
+
+    /// The same with what the files of its passwords hold now.
+    ///
+    /// # Errors
+    /// Why a file cannot be read, or holds no password.
+    pub fn with_passwords_read_again(&self) -> Result<KafkaPlan, String> {
+        let mut fresh = self.clone();
+        if let Some(sasl) = &mut fresh.sasl {
+            sasl.password = sasl.password.read_again()?;
+        }
+        let own = fresh.tls.as_mut().and_then(|tls| tls.certificate.as_mut());
+        if let Some(password) = own.and_then(|own| own.key_password.as_mut()) {
+            *password = password.read_again()?;
+        }
+        Ok(fresh)
+    }
 }
 
 /// The codec of batches.

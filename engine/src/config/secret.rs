@@ -6,7 +6,7 @@
 use std::fmt;
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::problem::shown;
 
@@ -18,13 +18,27 @@ const OTHERS: u32 = 0o077;
 
 /// A password. Its `Debug` does not show it, and it has no `Display`.
 #[derive(Clone, Eq, PartialEq)]
-pub struct Secret(String);
+pub struct Secret {
+    text: String,
+    /// The file that it came from, and comes from again when that has changed.
+    file: Option<PathBuf>,
+}
 
 impl Secret {
     /// The password itself, for the one place that needs it.
     #[must_use]
     pub fn expose(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// The file that holds it.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// Reads its file again; what came from the environment stays.
+    pub(crate) fn read_again(&self) -> Result<Secret, String> {
+        self.file.as_deref().map_or_else(|| Ok(self.clone()), Secret::from_file)
     }
 
     /// Reads a password from a private file, without the newline at its end.
@@ -38,7 +52,8 @@ impl Secret {
             return Err(format!("{} is too large for a password", shown(path)));
         }
         let text = String::from_utf8(bytes).map_err(|_| format!("{} is not UTF-8", shown(path)))?;
-        Secret::checked(text.strip_suffix('\n').unwrap_or(&text), &shown(path))
+        let text = Secret::checked(text.strip_suffix('\n').unwrap_or(&text), &shown(path))?;
+        Ok(Secret { text, file: Some(path.to_owned()) })
     }
 
     /// Takes a password from the environment. What is not found there is not shown: who takes the key for
@@ -48,14 +63,15 @@ impl Secret {
         let found = is_name.then(|| std::env::var_os(variable)).flatten();
         let found = found.ok_or("no variable of this name is set in the agent's environment")?;
         let text = found.into_string().map_err(|_| format!("the variable {variable} is not UTF-8"))?;
-        Secret::checked(&text, &format!("the variable {variable}"))
+        let text = Secret::checked(&text, &format!("the variable {variable}"))?;
+        Ok(Secret { text, file: None })
     }
 
-    fn checked(text: &str, place: &str) -> Result<Secret, String> {
+    fn checked(text: &str, place: &str) -> Result<String, String> {
         match text {
             "" => Err(format!("{place} is empty")),
             _ if text.contains(['\0', '\n']) => Err(format!("{place} holds more than one line, or a NUL")),
-            _ => Ok(Secret(text.to_owned())),
+            _ => Ok(text.to_owned()),
         }
     }
 }

@@ -444,7 +444,7 @@ impl<R: Reads, F: Files, W: Watches> Driver<R, KafkaSink, F, W> {
     /// Another connection to Kafka: what is in flight in the old one is read again.
     pub fn replace_sink(&mut self, sink: KafkaSink, now: Nanos) {
         let mut old = std::mem::replace(&mut self.sink, sink);
-        old.shutdown(Duration::ZERO);
+        old.give_up();
         self.take_deliveries(&mut old, now);
     }
 

@@ -6,19 +6,22 @@
 //! too, since closing a file on a FUSE mount asks its server.
 //!
 //! Everything lives on one thread: `Rc` and `RefCell`, no borrow across an await. A runtime that is dropped
-//! waits for the reads in the kernel; a process with a read on a dead mount has to leave by `exit`.
+//! asks the kernel to give up its reads and waits for that; a process with a read on a dead mount has to leave
+//! by `exit`.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
+use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use bytes::BytesMut;
 use logdrive_core::source::SourceId;
 use rustix::fs::OFlags;
-use tokio_uring::buf::BoundedBuf;
+use tokio_uring::buf::{BoundedBuf, IoBuf, IoBufMut};
 use tokio_uring::fs::File;
 
 use super::table::{Adopted, Device, Shares, Table};
@@ -244,10 +247,59 @@ async fn read_once(file: &File, read: Read) -> ReadDone {
         return ReadDone { source, position, want, buffer, result: Ok(()) };
     }
     loop {
-        let (outcome, slice) = file.read_at(buffer.slice(..want), position.0).await;
-        buffer = slice.into_inner();
+        let (outcome, slice) = file.read_at(Lent(buffer).slice(..want), position.0).await;
+        buffer = slice.into_inner().back();
         if !matches!(&outcome, Err(error) if error.kind() == io::ErrorKind::Interrupted) {
             return ReadDone { source, position, want, buffer, result: outcome.map(drop) };
+        }
+    }
+}
+
+/// A buffer that the kernel has.
+///
+/// A runtime that ends with reads in it drops their buffers first, and only then asks the kernel to give the
+/// reads up (tokio-uring 0.5, `Drop for Driver`): what completes in between would be written into freed
+/// memory. So a buffer that does not come [`back`](Lent::back) is not freed at all.
+struct Lent(BytesMut);
+
+impl Lent {
+    fn back(mut self) -> BytesMut {
+        mem::take(&mut self.0)
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        mem::forget(mem::take(&mut self.0));
+    }
+}
+
+// SAFETY: the bytes of a `BytesMut` are on the heap and stay there when it is moved; `Lent` never gives them up
+// while the kernel may have them.
+unsafe impl IoBuf for Lent {
+    fn stable_ptr(&self) -> *const u8 {
+        self.0.as_ptr()
+    }
+
+    fn bytes_init(&self) -> usize {
+        self.0.len()
+    }
+
+    fn bytes_total(&self) -> usize {
+        self.0.capacity()
+    }
+}
+
+// SAFETY: as above.
+unsafe impl IoBufMut for Lent {
+    fn stable_mut_ptr(&mut self) -> *mut u8 {
+        self.0.as_mut_ptr()
+    }
+
+    unsafe fn set_init(&mut self, init_len: usize) {
+        if self.0.len() < init_len {
+            // SAFETY: the caller has initialised so many bytes, which are within the capacity.
+            unsafe { self.0.set_len(init_len) };
         }
     }
 }

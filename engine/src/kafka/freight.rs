@@ -4,6 +4,8 @@
 //! pointer to, and gives a batch up only when its account in `slots` is closed and the event destroyed,
 //! or when the whole producer instance is gone.
 
+use std::sync::Arc;
+
 use logdrive_core::batch::{Batch, Event};
 
 use super::ecs::Documents;
@@ -100,19 +102,37 @@ impl Hold {
     }
 
     /// Gives up what an instance never gave back: its memory is never freed, so that no pointer into it
-    /// dangles. Returns how many batches.
-    pub(super) fn abandon(&mut self, instance: usize) -> usize {
-        let mut abandoned = 0;
+    /// dangles. What is returned are second handles to the same batches, to be reported as lost.
+    pub(super) fn abandon(&mut self, instance: usize) -> Vec<Batch> {
+        let mut abandoned = Vec::new();
         for slot in &mut self.slots {
-            if slot.as_ref().is_some_and(|freight| freight.instance == instance && !freight.finished) {
-                std::mem::forget(slot.take());
-                abandoned += 1;
+            if let Some(freight) = slot.take_if(|freight| freight.instance == instance && !freight.finished) {
+                abandoned.push(second_handle(&freight.batch));
+                std::mem::forget(freight);
             }
         }
+        abandoned.sort_unstable_by_key(|batch| batch.id);
         abandoned
     }
 
     pub(super) fn batches(&self) -> usize {
         self.slots.len() - self.free.len()
+    }
+}
+
+/// The same batch again. Only for the one case in which a batch cannot come back itself: everywhere else there is
+/// one of each, or a chunk would never be whole again.
+fn second_handle(batch: &Batch) -> Batch {
+    Batch {
+        id: batch.id,
+        source: batch.source,
+        origin: Arc::clone(&batch.origin),
+        span: batch.span,
+        bytes: batch.bytes.clone(),
+        lines: batch.lines,
+        events: batch.events.clone(),
+        dropped: batch.dropped,
+        read_at: batch.read_at,
+        read_at_ms: batch.read_at_ms,
     }
 }

@@ -52,6 +52,8 @@ pub(super) struct Instance {
     pub(super) index: usize,
     state: State,
     pub(super) remainder: Option<Remainder>,
+    /// It is to be replaced when everything is acknowledged, or then; meanwhile it takes nothing.
+    pub(super) replace_by: Option<Nanos>,
     /// Since when a question about topics is under way.
     asked_at: Option<Nanos>,
     answers: Answers,
@@ -82,7 +84,14 @@ struct Running {
 
 impl Instance {
     pub(super) fn new(index: usize) -> Instance {
-        Instance { index, state: State::Absent, remainder: None, asked_at: None, answers: Answers::default() }
+        Instance {
+            index,
+            state: State::Absent,
+            remainder: None,
+            replace_by: None,
+            asked_at: None,
+            answers: Answers::default(),
+        }
     }
 
     /// Creates the producer and its threads.
@@ -123,6 +132,7 @@ impl Instance {
                 drop(running.topics);
                 running.threads.dismiss(running.client);
                 self.remainder = None;
+                self.replace_by = None;
             }
             other => self.state = other,
         }

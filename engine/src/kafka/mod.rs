@@ -10,6 +10,7 @@
 //! | `settings`, `invariants` | what an operator may set, and the librdkafka properties that follow |
 //! | `route`, `ecs` | what a batch becomes: topic, partition, key, value |
 //! | `sink`, `upkeep` | the seam: takes and gives back; asks, watches, rebuilds, ends |
+//! | `renewal` | other credentials for connections that are in use |
 //! | `instance` | one producer instance and the loop that feeds it |
 //! | `reports`, `slots` | its thread, and the counting of delivery reports |
 //! | `freight` | owns the bytes that librdkafka points to |
@@ -21,6 +22,7 @@ mod freight;
 mod instance;
 mod invariants;
 mod native;
+mod renewal;
 mod reports;
 mod route;
 mod settings;
@@ -31,10 +33,11 @@ mod topics;
 mod upkeep;
 
 pub use native::describe;
+pub use renewal::try_out;
 pub use route::{Format, Key, Partition, Route, RouteError};
 pub use settings::{
-    Acks, Compression, CreateTopics, InFlightBudget, KafkaSettings, Sasl, SaslMechanism, Secret,
-    SettingsError, Tls,
+    Acks, Compression, CreateTopics, InFlightBudget, KafkaSettings, MESSAGES_MAX, Sasl, SaslMechanism,
+    Secret, SettingsError, Tls,
 };
 pub use sink::{KafkaError, KafkaSink};
 pub use status::{InFlight, RoundTrip, SinkCounters, SinkStatus, TopicStatus};

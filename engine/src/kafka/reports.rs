@@ -5,7 +5,7 @@
 //! a vector that the sink swaps empty, and the bell rings once for an event. The order of things at
 //! the end is what keeps memory safe: purge, drain, destroy, and only then say that it is over.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
-use super::native::{Client, Described, Event, Kind, name_of};
+use super::native::{Client, Described, Event, Kind, code, name_of};
 use super::slots::{Slots, Ticket, refuses_for_good};
 use super::status::{RoundTrip, round_trips};
 use crate::bell::Bell;
@@ -47,30 +47,55 @@ pub(super) struct Shared {
     pub(super) last_error: Mutex<Option<String>>,
 }
 
-/// How many lines of librdkafka's may still be logged before the next refill.
-pub(super) struct Quota {
-    left: AtomicU32,
-    muted: AtomicU32,
+/// What of librdkafka's lines is logged: so many until the next refill, and the same thing once in
+/// [`TOLD_REFILLS`] refills, so that what comes many times a second leaves room for its cause.
+pub(super) struct Quota(Mutex<Told>);
+
+struct Told {
+    left: u32,
+    muted: u32,
+    /// What was told, as a hash, and for how many refills it is not told again.
+    told: Vec<(u64, u32)>,
 }
+
+/// With a refill every ten seconds: a minute.
+const TOLD_REFILLS: u32 = 6;
 
 impl Quota {
     pub(super) fn new(lines: u32) -> Quota {
-        Quota { left: AtomicU32::new(lines), muted: AtomicU32::new(0) }
+        Quota(Mutex::new(Told { left: lines, muted: 0, told: Vec::new() }))
     }
 
-    pub(super) fn take(&self) -> bool {
-        let taken = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
-        if taken.is_err() {
-            self.muted.fetch_add(1, Ordering::Relaxed);
+    /// Whether this may be told now.
+    pub(super) fn take(&self, what: impl Hash) -> bool {
+        let mut hasher = DefaultHasher::new();
+        what.hash(&mut hasher);
+        let what = hasher.finish();
+        let mut quota = self.0.lock().expect("nobody panics with it");
+        if quota.left == 0 || quota.told.iter().any(|(told, _)| *told == what) {
+            quota.muted += 1;
+            return false;
         }
-        taken.is_ok()
+        quota.left -= 1;
+        quota.told.push((what, TOLD_REFILLS));
+        true
     }
 
     /// Allows `lines` lines again; returns how many were held back.
     pub(super) fn refill(&self, lines: u32) -> u32 {
-        self.left.store(lines, Ordering::Relaxed);
-        self.muted.swap(0, Ordering::Relaxed)
+        let mut quota = self.0.lock().expect("nobody panics with it");
+        quota.left = lines;
+        quota.told.retain_mut(|(_, refills)| {
+            *refills -= 1;
+            *refills > 0
+        });
+        std::mem::take(&mut quota.muted)
     }
+}
+
+/// A text without what differs each time: how long it took and how often it was not told.
+fn gist(text: &str) -> &str {
+    text.split_once(" (after ").map_or(text, |(gist, _)| gist)
 }
 
 /// The sink's end of an instance's threads.
@@ -201,7 +226,7 @@ impl Reporter {
             return;
         }
         let ticket = Ticket::unpack(opaque);
-        if code != 0 && self.shared.quota.take() {
+        if code != 0 && self.shared.quota.take(code) {
             let reason = name_of(code);
             match refuses_for_good(code) {
                 true => warn!(messages, code, reason, "a broker refused records for good"),
@@ -232,21 +257,58 @@ impl Reporter {
         if fatal {
             error!(instance = self.instance, code, text, "kafka producer failed and is rebuilt");
             self.tell(News::Fatal { code, text: text.clone() });
-        } else if self.shared.quota.take() {
+            *self.last_error() = Some(text);
+            return;
+        }
+        // The numbers in it change all the time, and the cause, which was told before, says more.
+        let only_a_sum = code == code::ALL_BROKERS_DOWN;
+        if self.shared.quota.take((code, if only_a_sum { "" } else { gist(&text) })) {
             warn!(instance = self.instance, code, reason = name_of(code), text, "kafka");
         }
-        *self.shared.last_error.lock().expect("nobody panics with it") = Some(text);
+        match only_a_sum {
+            true => {
+                self.last_error().get_or_insert(text);
+            }
+            false => *self.last_error() = Some(text),
+        }
+    }
+
+    fn last_error(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.shared.last_error.lock().expect("nobody panics with it")
     }
 
     fn log(&self, level: i32, text: &str) {
         // Failed connections come as errors too.
         if level > 6 || text.starts_with("FAIL:") {
             debug!(instance = self.instance, "librdkafka: {text}");
-        } else if self.shared.quota.take() {
+        } else if self.shared.quota.take(gist(text)) {
             match level {
                 ..=3 => warn!(instance = self.instance, "librdkafka: {text}"),
                 _ => info!(instance = self.instance, "librdkafka: {text}"),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_thing_is_told_once_a_minute_and_leaves_room_for_others() {
+        let quota = Quota::new(2);
+        let handshake = |ms: u32| format!("a:1: SSL handshake failed (after {ms}ms in state X)");
+        assert!(quota.take(gist(&handshake(7))));
+        for ms in 0..100 {
+            assert!(!quota.take(gist(&handshake(ms))));
+        }
+        assert!(quota.take("another"));
+        assert!(!quota.take("one too many"));
+        assert_eq!(quota.refill(2), 101);
+        for _ in 1..TOLD_REFILLS {
+            assert!(!quota.take(gist(&handshake(7))));
+            quota.refill(2);
+        }
+        assert!(quota.take(gist(&handshake(7))));
     }
 }

@@ -29,17 +29,20 @@ pub enum Compression {
     /// Not at all.
     None,
     /// Cheap, about 1:3 on logs.
-    Lz4,
+    Lz4 {
+        /// 0 (fast) to 12.
+        level: Option<i32>,
+    },
     /// About 40 % fewer bytes than lz4 for a third more CPU at level 1.
     Zstd {
-        /// 1 (fast) to 22.
+        /// 0 (the codec's own) to 12.
         level: Option<i32>,
     },
     /// For brokers and consumers that ask for it.
     Snappy,
     /// Slow; for consumers that know nothing else.
     Gzip {
-        /// 1 (fast) to 9.
+        /// 0 (stored) to 9.
         level: Option<i32>,
     },
 }
@@ -151,7 +154,7 @@ impl KafkaSettings {
         KafkaSettings {
             brokers: brokers.into(),
             acks: Acks::All,
-            compression: Compression::Lz4,
+            compression: Compression::Lz4 { level: None },
             linger: Duration::from_millis(5),
             batch_bytes: 1_000_000,
             message_bytes_max: 1_048_588,
@@ -184,6 +187,9 @@ impl fmt::Debug for KafkaSettings {
             .finish_non_exhaustive()
     }
 }
+
+/// More records than this are never on their way at once: what librdkafka keeps for them would be gigabytes.
+pub const MESSAGES_MAX: usize = 10_000_000;
 
 /// How much may be on its way at once, over all producer instances.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
@@ -236,6 +242,14 @@ pub(super) struct Properties {
 }
 
 impl KafkaSettings {
+    /// Checks everything, without asking anybody.
+    ///
+    /// # Errors
+    /// What a sink would refuse.
+    pub fn check(&self, budget: InFlightBudget) -> Result<(), SettingsError> {
+        self.properties(budget).map(drop)
+    }
+
     /// Checks everything and translates it.
     pub(super) fn properties(&self, budget: InFlightBudget) -> Result<Properties, SettingsError> {
         self.check_values(budget)?;
@@ -258,6 +272,9 @@ impl KafkaSettings {
         set("log.queue", "true".into());
         set("log.connection.close", "false".into());
         set("socket.keepalive.enable", "true".into());
+        // While nobody answers, librdkafka tries again at half of the first pause, whatever the longest is
+        // (`sparse_connect_intvl`): with its default that would be twenty handshakes a second.
+        set("reconnect.backoff.ms", "1000".into());
         set("reconnect.backoff.max.ms", "3000".into());
         set("statistics.interval.ms", self.statistics.map_or(0, |every| every.as_millis()).to_string());
         let warnings = self.set_order_and_acks(&mut set);
@@ -298,7 +315,7 @@ impl KafkaSettings {
     fn set_compression(&self, set: &mut impl FnMut(&str, String) -> Option<String>) {
         let (codec, level) = match self.compression {
             Compression::None => ("none", None),
-            Compression::Lz4 => ("lz4", None),
+            Compression::Lz4 { level } => ("lz4", level),
             Compression::Zstd { level } => ("zstd", level),
             Compression::Snappy => ("snappy", None),
             Compression::Gzip { level } => ("gzip", level),
@@ -368,13 +385,13 @@ impl KafkaSettings {
 
     fn check_values(&self, budget: InFlightBudget) -> Result<(), SettingsError> {
         let wrong = |key, reason: &str| Err(SettingsError::Value { key, reason: reason.into() });
-        let in_range = |level: Option<i32>, max| level.is_none_or(|level| (1..=max).contains(&level));
+        let in_range = |level: Option<i32>, max| level.is_none_or(|level| (0..=max).contains(&level));
         match self.compression {
-            Compression::Zstd { level } if !in_range(level, 22) => {
-                return wrong("compression", "zstd has levels 1 to 22");
+            Compression::Lz4 { level } | Compression::Zstd { level } if !in_range(level, 12) => {
+                return wrong("compression", "lz4 and zstd have levels 0 to 12, as librdkafka counts them");
             }
             Compression::Gzip { level } if !in_range(level, 9) => {
-                return wrong("compression", "gzip has levels 1 to 9");
+                return wrong("compression", "gzip has levels 0 to 9");
             }
             _ => {}
         }
@@ -405,7 +422,7 @@ impl KafkaSettings {
         {
             return wrong("create_topics", "at least 1 partition and 1 replica (-1: the brokers' default)");
         }
-        if !(1..=10_000_000).contains(&budget.messages_max) {
+        if !(1..=MESSAGES_MAX).contains(&budget.messages_max) {
             return wrong("in_flight", "between 1 and 10,000,000 messages");
         }
         if budget.bytes_max >> 10 > i32::MAX as usize {

@@ -155,3 +155,21 @@ fn security_follows_from_what_is_set_and_secrets_do_not_print() {
     let refused = settings.properties(BUDGET).map(|_| ()).unwrap_err().to_string();
     assert!(!refused.contains("swordfish"), "{refused}");
 }
+
+#[test]
+fn a_level_reaches_the_codec_that_it_was_written_for() {
+    let level = |compression| {
+        let settings = KafkaSettings { compression, ..KafkaSettings::new("k") };
+        settings.properties(BUDGET).unwrap().pairs.get("compression.level").cloned()
+    };
+    for some in [0, 9] {
+        for codec in [Compression::Lz4 { level: Some(some) }, Compression::Zstd { level: Some(some) }] {
+            assert_eq!(level(codec), Some(some.to_string()), "{codec:?}");
+        }
+        assert_eq!(level(Compression::Gzip { level: Some(some) }), Some(some.to_string()));
+    }
+    assert_eq!(level(Compression::Lz4 { level: None }), None);
+    let refused =
+        KafkaSettings { compression: Compression::Lz4 { level: Some(13) }, ..KafkaSettings::new("k") };
+    assert!(refused.check(BUDGET).is_err());
+}

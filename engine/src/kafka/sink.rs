@@ -57,7 +57,7 @@ struct Bound {
 pub struct KafkaSink {
     pub(super) settings: KafkaSettings,
     pub(super) properties: Properties,
-    pub(super) messages_max: usize,
+    pub(super) budget: InFlightBudget,
     host: String,
     pub(super) shared: Arc<Shared>,
     pub(super) news: Receiver<(usize, News)>,
@@ -70,6 +70,8 @@ pub struct KafkaSink {
     desk: Desk,
     /// Slots whose batches can be given back, in the order in which they finished.
     pub(super) done: VecDeque<u32>,
+    /// What a producer that did not end in time has kept, to be given back as lost.
+    pub(super) abandoned: VecDeque<Batch>,
     /// The other half of the swap with the reporters; kept for its memory.
     arriving: Vec<u32>,
     pub(super) messages: usize,
@@ -109,7 +111,7 @@ impl KafkaSink {
             round_trips: vec![Vec::new(); settings.producers],
             settings,
             properties,
-            messages_max: budget.messages_max,
+            budget,
             host: host.to_owned(),
             shared,
             news,
@@ -120,6 +122,7 @@ impl KafkaSink {
             hold: Hold::default(),
             desk: Desk::default(),
             done: VecDeque::with_capacity(QUEUE_SLOTS),
+            abandoned: VecDeque::new(),
             arriving: Vec::with_capacity(QUEUE_SLOTS),
             messages: 0,
             counters: SinkCounters::default(),
@@ -190,6 +193,7 @@ impl KafkaSink {
             self.hear(instance, news);
         }
         self.go_on();
+        self.replace_settled();
     }
 
     /// Moves finished slots over, without allocating.
@@ -289,7 +293,7 @@ impl KafkaSink {
     fn place(&mut self, batch: &Batch) -> Result<Place, NoPlace> {
         let messages = batch.events.len();
         // A batch larger than the whole budget goes alone.
-        if self.closed || (self.messages > 0 && self.messages + messages > self.messages_max) {
+        if self.closed || (self.messages > 0 && self.messages + messages > self.budget.messages_max) {
             return Err(NoPlace::Full);
         }
         let item = batch.origin.item;
@@ -311,7 +315,7 @@ impl KafkaSink {
         if !topic.admits(partition) {
             return Err(NoPlace::Blocked);
         }
-        if self.instances[instance].remainder.is_some() {
+        if self.instances[instance].remainder.is_some() || self.instances[instance].replace_by.is_some() {
             return Err(NoPlace::Full);
         }
         let slot = self.hold.vacancy().ok_or(NoPlace::Full)?;
@@ -382,7 +386,7 @@ impl KafkaSink {
         let freight = self.hold.at(slot);
         freight.refused_here = true;
         self.counters.messages_too_large += records;
-        if self.shared.quota.take() {
+        if self.shared.quota.take("larger than allowed here") {
             let (path, bytes_max) = (&freight.batch.origin.path, self.settings.message_bytes_max);
             warn!(records, bytes_max, %path, "the agent refuses records larger than `message_bytes_max`");
         }
@@ -427,7 +431,11 @@ impl Sink for KafkaSink {
         if self.done.is_empty() {
             self.advance();
         }
-        let slot = self.done.pop_front()?;
-        Some(self.give_back(slot))
+        if let Some(slot) = self.done.pop_front() {
+            return Some(self.give_back(slot));
+        }
+        let batch = self.abandoned.pop_front()?;
+        self.counters.batches_lost += 1;
+        Some(Delivery { batch, outcome: Outcome::Lost { code: code::PURGE_INFLIGHT } })
     }
 }

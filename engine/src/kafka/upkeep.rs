@@ -79,7 +79,7 @@ impl KafkaSink {
         let all = match described {
             Ok(all) => all,
             Err((reason, text)) => {
-                if self.shared.quota.take() {
+                if self.shared.quota.take("no broker answers") {
                     let reason = name_of(reason);
                     warn!(reason, text, brokers = self.settings.brokers, "no broker answers; lines wait");
                 }
@@ -221,6 +221,13 @@ impl KafkaSink {
         self.close(grace / 2, grace / 2)
     }
 
+    /// Ends as [`KafkaSink::shutdown`], but delivers nothing more: what is on its way is given up. Waits for that as
+    /// long as it takes a producer to end, also if a question to a dead broker keeps it up, so that every batch
+    /// comes back.
+    pub fn give_up(&mut self) {
+        self.close(Duration::ZERO, DROP_TIMEOUT);
+    }
+
     fn close(&mut self, flush: Duration, retire: Duration) -> bool {
         self.closed = true;
         let flush_until = Instant::now() + flush;
@@ -238,7 +245,10 @@ impl KafkaSink {
         }
         for instance in self.instances.iter().filter(|instance| instance.is_retiring()) {
             // Its threads may still read those bytes: they stay where they are for ever.
-            let batches = self.hold.abandon(instance.index);
+            let abandoned = self.hold.abandon(instance.index);
+            let batches = abandoned.len();
+            self.messages -= abandoned.iter().map(|batch| batch.events.len()).sum::<usize>();
+            self.abandoned.extend(abandoned);
             warn!(instance = instance.index, batches, "kafka producer did not end in time; left behind");
         }
         flushed

@@ -10,10 +10,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::StateError;
+use super::{POSITIONS, StateError};
 
 const LOCK: &str = "lock";
 const FOLDER_MODE: Mode = Mode::RWXU;
@@ -37,12 +37,19 @@ impl Drop for Lock {
 /// is not ours alone to write, and takes the lock. `wall_ms` (milliseconds since the epoch) is what the
 /// lock file names as the start of the holder.
 pub(super) fn open_locked(dir: &Path, wall_ms: i64) -> Result<(OwnedFd, Lock), StateError> {
-    match rustix::fs::mkdir(dir, FOLDER_MODE) {
-        Ok(()) => sync_parent(dir)?,
-        Err(Errno::EXIST) => {}
+    let made = match rustix::fs::mkdir(dir, FOLDER_MODE) {
+        Ok(()) => true,
+        Err(Errno::EXIST) => false,
         Err(error) => return Err(failed("create", dir, error)),
-    }
+    };
     let folder = open(dir)?;
+    if made {
+        sync_parent(dir)?;
+    } else if rustix::fs::statat(&folder, POSITIONS, AtFlags::SYMLINK_NOFOLLOW).is_err() {
+        // A start that made the folder and was killed may not have come to this. If it cannot be done, the
+        // parent is not ours, and then nor was it an agent that made the folder.
+        let _not_ours = sync_parent(dir);
+    }
     check(dir, &folder)?;
     let lock = lock(dir, &folder, wall_ms)?;
     Ok((folder, lock))

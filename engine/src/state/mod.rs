@@ -34,7 +34,7 @@ pub use edit::{Selector, forget, forget_damaged, set};
 pub use error::StateError;
 pub use positions::{Durable, Slot};
 pub use show::{Row, Snapshot, inspect};
-pub use storage::{Storage, StorageFile};
+pub use storage::{Disk, Storage, StorageFile};
 pub use store::{SlotsInUse, StateStore, SyncedUpTo};
 pub use syncer::Syncer;
 

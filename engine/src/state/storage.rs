@@ -7,6 +7,7 @@
 use std::fmt::Debug;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags};
@@ -47,7 +48,7 @@ const READ_BYTES_MAX: u64 = 2 << 30;
 
 /// A folder of a real file system, reached through its descriptor.
 #[derive(Debug)]
-pub(super) struct Disk {
+pub struct Disk {
     folder: OwnedFd,
     access: Access,
 }
@@ -62,6 +63,15 @@ pub(super) enum Access {
 impl Disk {
     pub(super) fn new(folder: OwnedFd, access: Access) -> Disk {
         Disk { folder, access }
+    }
+
+    /// A folder that is there, without its lock: for whoever is alone with it.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn at(dir: &Path) -> io::Result<Disk> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Disk::new(rustix::fs::open(dir, flags, Mode::empty())?, Access::ReadWrite))
     }
 }
 

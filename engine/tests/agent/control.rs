@@ -174,6 +174,27 @@ fn g05_the_topic_is_changed_under_load() {
 }
 
 #[test]
+fn g05_the_connection_is_changed_while_lines_are_in_flight() {
+    let site = Site::new();
+    site.configure(ITEM);
+    let mut agent = start_configured(&site);
+    let mut family = Family::create(site.log("app.log"));
+    family.write(100);
+    site.topic.await_count(100);
+    site.broker_down();
+    family.write(1000);
+    until_true("lines are in flight", || agent.metric("logdrive_in_flight_lines") > 0.0);
+    site.configure(&format!("kafka.linger = \"7ms\"\n{ITEM}"));
+    reload(&mut agent, "accepted");
+    assert_eq!(agent.count_log(&["left behind"]), 0, "{}", agent.log());
+    site.broker_up();
+    site.topic.await_value(family.last());
+    until_true("all is acknowledged", || agent.metric("logdrive_file_lag_bytes") == 0.0);
+    agent.stop();
+    assert_complete(&site.whole(), &[&family]);
+}
+
+#[test]
 fn g11_an_item_is_deleted_and_comes_back() {
     let site = Site::new();
     let other = ITEM.replace("*.log", "*.txt").replace("\"web\"", "\"text\"");

@@ -32,6 +32,11 @@ impl Family {
         Family { name: name.to_owned(), file: Some(appending(&path)), path, lines: Vec::new() }
     }
 
+    /// What its lines begin with.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
@@ -80,6 +85,11 @@ impl Family {
     /// [`Family::reopen`].
     pub(crate) fn rename(&mut self, to: &Path) {
         std::fs::rename(&self.path, to).unwrap();
+    }
+
+    /// Has the disk take everything that was written.
+    pub(crate) fn sync(&self) {
+        self.file.as_ref().expect("its writer is gone").sync_all().unwrap();
     }
 
     /// Opens the path anew.

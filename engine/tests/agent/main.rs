@@ -10,21 +10,40 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod certificates;
+mod cluster;
 mod lines;
+mod load;
+#[path = "../loop_disk/mod.rs"]
+mod loop_disk;
 mod process;
+mod proxy;
+mod real;
 mod site;
+#[allow(dead_code, reason = "the tests of the state use the rest")]
+#[path = "../state_disk/mod.rs"]
+mod state_disk;
 mod topic;
 mod wait;
+mod writer;
 
 mod content;
 mod control;
+mod crash;
+mod damage;
 mod delivery;
 mod discovery;
+mod encryption;
 mod hostile;
 mod hung;
+mod limits;
+mod login;
 mod names;
+mod network;
 mod objects;
+mod power;
 mod real_broker;
+mod replicas;
 mod resources;
 mod rotation;
 mod secrets;

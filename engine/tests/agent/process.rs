@@ -70,12 +70,23 @@ impl Launch {
         self
     }
 
-    /// System calls of the agent fail as `strace -e inject=...` says.
+    /// System calls of the agent fail as `strace -e inject=...` says. Each thread counts its own calls.
     pub(crate) fn injecting(self, rule: &str) -> Launch {
-        let trace = rule.split(':').next().unwrap_or(rule).to_owned();
-        let (trace, inject) = (format!("trace={trace}"), format!("inject={rule}"));
+        self.injecting_at(&[], &[rule])
+    }
+
+    /// [`Launch::injecting`], several rules, and only for calls that concern these paths (or files in them, when
+    /// they are named relative to a descriptor), if there are any.
+    pub(crate) fn injecting_at(self, paths: &[PathBuf], rules: &[&str]) -> Launch {
+        let calls: Vec<&str> = rules.iter().filter_map(|rule| rule.split(':').next()).collect();
         // The tracer is a grandchild, so that the agent keeps the process id that the test knows.
-        self.under(&["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject])
+        let mut words: Vec<String> =
+            ["strace", "-D", "-f", "-qq", "-o", "/dev/null"].map(str::to_owned).into();
+        words.extend(["-e".to_owned(), format!("trace={}", calls.join(","))]);
+        words.extend(rules.iter().flat_map(|rule| ["-e".to_owned(), format!("inject={rule}")]));
+        let named = paths.iter().map(|path| path.to_str().expect("a plain path").to_owned());
+        words.extend(named.flat_map(|path| ["-P".to_owned(), path]));
+        self.under(&words.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     fn command(&self) -> Command {
@@ -116,21 +127,31 @@ static BIRTHS: Mutex<()> = Mutex::new(());
 
 /// Starts a process that holds nothing of this one.
 pub(crate) fn spawn(command: &mut Command) -> Child {
+    try_spawn(command).unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"))
+}
+
+fn try_spawn(command: &mut Command) -> std::io::Result<Child> {
     // SAFETY: two system calls, which touch no memory of this process.
     unsafe { command.pre_exec(be_on_its_own) };
-    let birth = BIRTHS.lock().unwrap_or_else(PoisonError::into_inner);
-    let child = command.spawn();
-    drop(birth);
-    child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"))
+    let _birth = BIRTHS.lock().unwrap_or_else(PoisonError::into_inner);
+    command.spawn()
 }
 
 /// Runs a program to its end, which must be a good one, and returns what it wrote.
 pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
+    attempt(program, arguments).unwrap()
+}
+
+/// Runs a program to its end and returns what it wrote, or why that was no good one.
+pub(crate) fn attempt(program: &str, arguments: &[&str]) -> Result<String, String> {
     let mut command = Command::new(program);
-    let child = spawn(command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()));
+    let command = command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = try_spawn(command).map_err(|error| format!("{program}: {error}"))?;
     let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{program} {arguments:?}: {output:?}");
-    String::from_utf8(output.stdout).unwrap()
+    match output.status.success() {
+        true => Ok(String::from_utf8(output.stdout).unwrap()),
+        false => Err(format!("{program} {arguments:?}: {output:?}")),
+    }
 }
 
 /// Does something while no process is being born.
@@ -151,13 +172,19 @@ fn be_on_its_own() -> std::io::Result<()> {
     }
 }
 
-/// Ports below those that the kernel hands out, so that nobody gets them in between.
+/// A port that nobody has.
 fn free_port() -> u16 {
+    free_ports(1)
+}
+
+/// The first of so many neighbouring ports, below those that the kernel hands out, so that nobody gets them
+/// in between.
+pub(crate) fn free_ports(count: u16) -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = 12_000 + (std::process::id() % 9_000) as u16;
-    until("a free port", || {
-        let port = first + NEXT.fetch_add(1, Ordering::Relaxed) % 9_000;
-        TcpListener::bind(("127.0.0.1", port)).is_ok().then_some(port)
+    until("free ports", || {
+        let port = first + NEXT.fetch_add(count, Ordering::Relaxed) % 9_000;
+        (port..port + count).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()).then_some(port)
     })
 }
 

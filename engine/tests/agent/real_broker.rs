@@ -3,89 +3,10 @@
 //! `LOGDRIVE_KAFKA` names its address and `LOGDRIVE_KAFKA_CTL` the words that begin a command to start or
 //! kill it (`scripts/kafka --dir D`). `scripts/test` sets both. The tests take turns with it.
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::config::ClientConfig;
-use tempfile::TempDir;
-
 use crate::lines::{Family, append, assert_complete, values};
-use crate::process::{Launch, run};
+use crate::real::Real;
 use crate::topic::{Record, Topic};
-use crate::wait::{until, until_true};
-
-static TURN: Mutex<()> = Mutex::new(());
-
-/// The broker, for one test at a time, with a topic of its own and a directory of logs.
-struct Real {
-    brokers: String,
-    topic: String,
-    root: TempDir,
-    runtime: tokio::runtime::Runtime,
-    _turn: MutexGuard<'static, ()>,
-}
-
-impl Real {
-    fn new() -> Real {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let brokers = std::env::var("LOGDRIVE_KAFKA").expect("LOGDRIVE_KAFKA names a broker");
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let topic = format!("agent-{}-{number}", std::process::id());
-        let root = tempfile::Builder::new().prefix("logdrive-").tempdir().unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Real { brokers, topic, root, runtime, _turn: turn }
-    }
-
-    fn admin(&self) -> AdminClient<DefaultClientContext> {
-        ClientConfig::new().set("bootstrap.servers", &self.brokers).create().unwrap()
-    }
-
-    fn create_topic(&self, settings: &[(&str, &str)]) -> Topic {
-        let new = NewTopic::new(&self.topic, 3, TopicReplication::Fixed(1));
-        let new = settings.iter().fold(new, |new, (key, value)| new.set(key, value));
-        let admin = self.admin();
-        let made = self.runtime.block_on(admin.create_topics([&new], &AdminOptions::new())).unwrap();
-        assert_eq!(made, [Ok(self.topic.clone())]);
-        until_true("every partition has a leader", || {
-            let metadata = admin.inner().fetch_metadata(Some(&self.topic), std::time::Duration::from_secs(5));
-            metadata.is_ok_and(|metadata| {
-                let partitions = metadata.topics()[0].partitions();
-                partitions.len() == 3 && partitions.iter().all(|partition| partition.leader() >= 0)
-            })
-        });
-        self.topic()
-    }
-
-    fn topic(&self) -> Topic {
-        Topic::read(&self.brokers, &self.topic, 3)
-    }
-
-    fn log(&self, name: &str) -> PathBuf {
-        self.root.path().join(name)
-    }
-
-    fn agent(&self) -> Launch {
-        Launch::run()
-            .arg("--include")
-            .arg(self.log("*.log*"))
-            .args("--read-from beginning --topic")
-            .arg(&self.topic)
-            .arg("--brokers")
-            .arg(&self.brokers)
-            .arg("--state-dir")
-            .arg(self.log("state"))
-    }
-
-    /// `scripts/kafka VERB`.
-    fn control(&self, verb: &str) {
-        let command = std::env::var("LOGDRIVE_KAFKA_CTL").expect("LOGDRIVE_KAFKA_CTL controls the broker");
-        run("sh", &["-c", &format!("{command} {verb}")]);
-    }
-}
+use crate::wait::until_true;
 
 #[test]
 #[ignore = "needs a broker: run scripts/test"]
@@ -169,16 +90,11 @@ fn k06_the_topic_is_deleted_and_created_again() {
     let mut agent = real.agent().set("kafka.stall_timeout=5s").start();
     topic.await_count(100);
     drop(topic);
-    let admin = real.admin();
-    real.runtime.block_on(admin.delete_topics(&[&real.topic], &AdminOptions::new())).unwrap();
+    real.delete_topic();
     let mut second = Family::named("second", real.log("app.log"));
     second.write(100);
     agent.await_log(&[&real.topic]);
-    let topic = until("the name is free again", || {
-        let new = NewTopic::new(&real.topic, 3, TopicReplication::Fixed(1));
-        let made = real.runtime.block_on(admin.create_topics([&new], &AdminOptions::new())).unwrap();
-        made[0].is_ok().then(|| real.topic())
-    });
+    let topic = real.create_topic(&[]);
     topic.await_value(second.last());
     agent.stop();
     assert_complete(&topic.whole(), &[&second]);
@@ -224,7 +140,7 @@ fn k23_the_broker_is_stopped_for_a_while() {
     family.write(1000);
     topic.await_count(1000);
     let port = real.brokers.rsplit(':').next().expect("a port");
-    let pid = broker_pid(port);
+    let pid = broker_pid(&real, port);
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
     family.write(5000);
     until_true("the stall shows", || agent.metric("logdrive_oldest_unacked_seconds") > 5.0);
@@ -235,9 +151,8 @@ fn k23_the_broker_is_stopped_for_a_while() {
 }
 
 /// Who listens at a port, by what `scripts/kafka status` says.
-fn broker_pid(port: &str) -> rustix::process::Pid {
-    let command = std::env::var("LOGDRIVE_KAFKA_CTL").expect("LOGDRIVE_KAFKA_CTL controls the broker");
-    let text = run("sh", &["-c", &format!("{command} status")]);
+fn broker_pid(real: &Real, port: &str) -> rustix::process::Pid {
+    let text = real.control("status");
     let line = text.lines().find(|line| line.contains(&format!(":{port},"))).expect("a running broker");
     let pid = line.split("pid ").nth(1).and_then(|rest| rest.split(',').next()).expect("a pid");
     rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap()

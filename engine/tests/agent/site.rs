@@ -113,8 +113,20 @@ impl Site {
 
     /// [`Site::agent`] with another state folder.
     pub(crate) fn agent_in(&self, state: &Path) -> Launch {
-        let launch = Launch::run().arg("--include").arg(self.log("*.log")).arg("--state-dir").arg(state);
-        launch.args("--read-from beginning --topic").arg(TOPIC).arg("--brokers").arg(self.brokers())
+        self.shipping(&self.log("*.log"), TOPIC, state)
+    }
+
+    /// `logdrive run` over the files of this pattern, from the beginning, into a topic of this site's Kafka, with a
+    /// state folder of its own.
+    pub(crate) fn shipping(&self, pattern: &Path, topic: &str, state: &Path) -> Launch {
+        let launch = Launch::run().arg("--include").arg(pattern).arg("--state-dir").arg(state);
+        launch.args("--read-from beginning --topic").arg(topic).arg("--brokers").arg(self.brokers())
+    }
+
+    /// Another topic of this site's Kafka.
+    pub(crate) fn another_topic(&self, name: &str) -> Topic {
+        self.kafka.create_topic(name, 4, 1).unwrap();
+        Topic::read(&self.brokers(), name, 4)
     }
 
     /// A command line with this site's Kafka and state folder.

@@ -104,6 +104,11 @@ impl Topic {
         self.await_that(&format!("{count} records"), |records| records.len() >= count);
     }
 
+    /// Waits until so many more have arrived than now.
+    pub(crate) fn await_more(&self, count: usize) {
+        self.await_count(self.count() + count);
+    }
+
     /// Waits until a record with this value has arrived.
     pub(crate) fn await_value(&self, value: &[u8]) {
         let mut seen = 0;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// A condition that does not come within this time never will.
 pub(crate) fn patience() -> Duration {
-    Duration::from_secs(if is_long() { 250 } else { 25 })
+    Duration::from_secs(if is_long() { 250 } else { 90 })
 }
 
 /// Whether faults are to be as large as the catalogue has them, where that takes minutes

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Disk, open, positions};
+use super::recorded::{open, positions};
+use super::state_disk::Disk;
 
 /// What the store was told, and when: the number of disk operations before and after.
 #[derive(Default)]
@@ -60,16 +61,31 @@ impl History {
         }
     }
 
+    /// A process that was killed after `ops` operations left this.
+    pub(crate) fn check_killed(&self, ops: usize, found: &Disk) {
+        self.check("kill", ops, found, &self.written_at(ops));
+    }
+
+    /// A power cut after `ops` operations, or a kill while a file is replaced, left this.
+    pub(crate) fn check_synced(&self, what: &str, ops: usize, found: &Disk) {
+        self.check(what, ops, found, &self.synced_at(ops));
+    }
+
+    /// What was reported as durable.
+    fn synced_at(&self, ops: usize) -> BTreeMap<u64, u64> {
+        let synced = self.syncs.iter().rfind(|sync| sync.0 <= ops);
+        synced.map(|sync| sync.1.clone()).unwrap_or_default()
+    }
+
     pub(crate) fn check_all(&self, disk: &Disk) -> usize {
         let mut images = 0;
         for ops in 0..=disk.ops() {
-            self.check("kill", ops, &Disk::holding(&disk.killed(ops)), &self.written_at(ops));
-            let synced = self.syncs.iter().rfind(|sync| sync.0 <= ops);
-            let floor = synced.map(|sync| sync.1.clone()).unwrap_or_default();
+            self.check_killed(ops, &Disk::holding(&disk.killed(ops)));
+            let floor = self.synced_at(ops);
             let (whole, torn) = disk.powered_off(ops);
             images += 1 + whole.len() + torn.len();
             for image in whole {
-                self.check("power cut", ops, &Disk::holding(&image), &floor);
+                self.check_synced("power cut", ops, &Disk::holding(&image));
             }
             let before =
                 |(&generation, &position): (&u64, &u64)| (generation, self.predecessor(generation, position));
@@ -86,20 +102,13 @@ impl History {
     pub(crate) fn check_all_but_kills_during_the_change(&self, disk: &Disk) -> usize {
         let mut images = 0;
         for ops in 0..=disk.ops() {
-            let synced = self.syncs.iter().rfind(|sync| sync.0 <= ops);
-            let floor = synced.map(|sync| sync.1.clone()).unwrap_or_default();
-            self.check("kill", ops, &Disk::holding(&disk.killed(ops)), &floor);
+            self.check_synced("kill", ops, &Disk::holding(&disk.killed(ops)));
             for image in disk.powered_off(ops).0 {
                 images += 1;
-                self.check("power cut", ops, &Disk::holding(&image), &floor);
+                self.check_synced("power cut", ops, &Disk::holding(&image));
             }
         }
-        self.check(
-            "kill",
-            disk.ops(),
-            &Disk::holding(&disk.killed(disk.ops())),
-            &self.written_at(disk.ops()),
-        );
+        self.check_killed(disk.ops(), &Disk::holding(&disk.killed(disk.ops())));
         images
     }
 }

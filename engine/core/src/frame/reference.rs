@@ -1,12 +1,12 @@
 //! What a policy makes of a whole, finished input: the naive splitter that the framer is compared
-//! with, in unit tests and under the fuzzer.
+//! with, in unit tests and under the fuzzer, and the reader that collects what a framer makes of it.
 //!
 //! Deliberately nothing like the framer: it sees all of the input at once, collects lines, then
 //! groups of lines, and copies everything.
 
 use std::vec::Vec;
 
-use super::{CarriageReturn, Dropped, FramePolicy, LongLine};
+use super::{CarriageReturn, Dropped, End, Event, FramePolicy, Framed, Limit, LongLine};
 
 #[derive(Clone, Eq, PartialEq, Debug, Default)]
 pub(crate) struct Reference {
@@ -16,22 +16,34 @@ pub(crate) struct Reference {
 }
 
 pub(crate) fn reference(policy: &FramePolicy, input: &[u8]) -> Reference {
+    reference_from(policy, input, false).0
+}
+
+/// The same for what follows a flush, which may have come while the rest of a line was `skipping`.
+/// Answers with it whether the input ends that way too.
+pub(crate) fn reference_from(policy: &FramePolicy, input: &[u8], skipping: bool) -> (Reference, bool) {
+    let mut result = Reference::default();
+    let input = match skipping {
+        true => match result.skip(policy, input) {
+            Some(rest) => rest,
+            None => return (result, true),
+        },
+        false => input,
+    };
     let mut groups: Vec<Vec<&[u8]>> = Vec::new();
     for line in input.split_inclusive(|&byte| byte == b'\n') {
-        let body = body(policy, line);
-        let seen = &body[..body.len().min(policy.line_bytes_max)];
         match &policy.multiline_start {
-            Some(start) if !groups.is_empty() && !start.is_match(seen) => {
+            Some(start) if !groups.is_empty() && !start.is_match(seen(policy, line)) => {
                 groups.last_mut().unwrap().push(line);
             }
             _ => groups.push(Vec::from([line])),
         }
     }
-    let mut result = Reference::default();
+    let mut skipping = false;
     for group in groups {
-        result.add(policy, &group);
+        skipping = result.add(policy, &group);
     }
-    result
+    (result, skipping)
 }
 
 /// A line without its terminator.
@@ -43,8 +55,35 @@ fn body<'a>(policy: &FramePolicy, line: &'a [u8]) -> &'a [u8] {
     }
 }
 
+/// What of a line decides whether it begins an event.
+fn seen<'a>(policy: &FramePolicy, line: &'a [u8]) -> &'a [u8] {
+    let body = body(policy, line);
+    &body[..body.len().min(policy.line_bytes_max)]
+}
+
 impl Reference {
-    fn add(&mut self, policy: &FramePolicy, group: &[&[u8]]) {
+    /// Drops the rest of a line and of its event; `None` if the input ends before a line ends.
+    fn skip<'a>(&mut self, policy: &FramePolicy, input: &'a [u8]) -> Option<&'a [u8]> {
+        let mut rest = input;
+        loop {
+            let line = rest.split_inclusive(|&byte| byte == b'\n').next()?;
+            self.dropped.long.bytes += line.len() as u64;
+            rest = &rest[line.len()..];
+            if !line.ends_with(b"\n") {
+                return None;
+            }
+            let next = rest.split_inclusive(|&byte| byte == b'\n').next();
+            match (&policy.multiline_start, next) {
+                (Some(start), Some(next)) if !start.is_match(seen(policy, next)) => {
+                    self.dropped.long.lines += 1;
+                }
+                _ => return Some(rest),
+            }
+        }
+    }
+
+    /// Adds one group; whether it was cut, and its last line goes on.
+    fn add(&mut self, policy: &FramePolicy, group: &[&[u8]]) -> bool {
         let max = policy.line_bytes_max;
         let last = group[group.len() - 1];
         let all = group.concat();
@@ -53,7 +92,7 @@ impl Reference {
         let lines = group.len() as u32;
         if text.len() <= max {
             self.pass(policy, text, terminator, lines);
-            return;
+            return false;
         }
         match policy.on_long_line {
             LongLine::Drop => {
@@ -85,6 +124,7 @@ impl Reference {
                 }
             }
         }
+        policy.on_long_line != LongLine::Split && !all.ends_with(b"\n")
     }
 
     fn pass(&mut self, policy: &FramePolicy, event: &[u8], terminator: usize, lines: u32) -> bool {
@@ -99,4 +139,52 @@ impl Reference {
         self.dropped.filtered.bytes += (event.len() + terminator) as u64;
         false
     }
+}
+
+/// Reads a growing file as the tail does: each pass begins at the settled position.
+#[derive(Clone, Eq, PartialEq, Debug, Default)]
+pub(crate) struct Reader {
+    pub(crate) settled: usize,
+    pub(crate) skipping: bool,
+    pub(crate) seen: Reference,
+}
+
+impl Reader {
+    /// Frames `file` from the settled position on; answers how many bytes were settled.
+    pub(crate) fn pass(&mut self, policy: &FramePolicy, file: &[u8], end: End, limit: Limit) -> usize {
+        let bytes = &file[self.settled..];
+        let mut events = Vec::new();
+        let framed = policy.frame(bytes, self.skipping, end, limit, &mut events);
+        self.take(bytes, &events, framed);
+        framed.settled
+    }
+
+    /// Notes what came of a pass over `bytes`.
+    pub(crate) fn take(&mut self, bytes: &[u8], events: &[Event], framed: Framed) {
+        for event in events {
+            let start = event.start as usize;
+            self.seen.events.push(bytes[start..start + event.len as usize].to_vec());
+        }
+        self.settled += framed.settled;
+        self.skipping = framed.skipping;
+        self.seen.lines += framed.lines;
+        let (sum, part) = (&mut self.seen.dropped, framed.dropped);
+        for (sum, part) in [(&mut sum.filtered, part.filtered), (&mut sum.long, part.long)] {
+            sum.lines += part.lines;
+            sum.bytes += part.bytes;
+        }
+        sum.truncated += part.truncated;
+    }
+}
+
+/// What a consumer does with a chunk: split at newlines, and strip what the agent left inside.
+pub(crate) fn consumer_lines(policy: &FramePolicy, event: &[u8]) -> Vec<Vec<u8>> {
+    let mut lines: Vec<&[u8]> = event.split(|&byte| byte == b'\n').collect();
+    let inner = lines.len() - 1;
+    for line in &mut lines[..inner] {
+        if policy.carriage_return == CarriageReturn::Strip {
+            *line = line.strip_suffix(b"\r").unwrap_or(line);
+        }
+    }
+    lines.into_iter().map(<[u8]>::to_vec).collect()
 }

@@ -9,8 +9,8 @@ mod event;
 mod produce;
 
 use std::collections::BTreeMap;
-use std::ffi::{CStr, CString, c_char, c_int};
-use std::ptr::NonNull;
+use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
+use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ pub(super) use produce::{HeaderSet, Message, Topic, partition_of_key};
 
 /// librdkafka's codes that this module or the sink names. Negative ones are its own.
 pub(super) mod code {
+    pub(in crate::kafka) const ALL_BROKERS_DOWN: i32 = -187;
     pub(in crate::kafka) const UNKNOWN_PARTITION: i32 = -190;
     pub(in crate::kafka) const UNKNOWN_TOPIC: i32 = -188;
     pub(in crate::kafka) const QUEUE_FULL: i32 = -184;
@@ -138,6 +139,8 @@ impl Conf {
             | sys::RD_KAFKA_EVENT_STATS;
         // SAFETY: `conf` is valid, the flags are the documented ones.
         unsafe { sys::rd_kafka_conf_set_events(conf.0.as_ptr(), events) };
+        // SAFETY: as above; the function lives for ever and has the documented shape.
+        unsafe { sys::rd_kafka_conf_set_ssl_cert_verify_cb(conf.0.as_ptr(), Some(explain_certificate)) };
         Ok(conf)
     }
 
@@ -170,6 +173,42 @@ impl Drop for Conf {
         // SAFETY: still ours: `Client::new` forgets a configuration that it has given away.
         unsafe { sys::rd_kafka_conf_destroy(self.0.as_ptr()) };
     }
+}
+
+/// Says why the certificate of a broker is not accepted. Whether it is has been decided by OpenSSL; without
+/// this librdkafka has the same words for a name that is wrong, a date that has passed and an authority
+/// that nobody knows.
+unsafe extern "C" fn explain_certificate(
+    _: *mut sys::rd_kafka_t,
+    _broker: *const c_char,
+    _broker_id: i32,
+    verdict: *mut c_int,
+    _depth: c_int,
+    _certificate: *const c_char,
+    _certificate_bytes: usize,
+    reason: *mut c_char,
+    reason_bytes: usize,
+    _: *mut c_void,
+) -> c_int {
+    unsafe extern "C" {
+        /// As in OpenSSL's x509_vfy.h: a static text for any number.
+        fn X509_verify_cert_error_string(verdict: c_long) -> *const c_char;
+    }
+    // SAFETY: librdkafka passes a valid pointer.
+    let verdict = unsafe { *verdict };
+    if verdict == 0 {
+        return 1;
+    }
+    // SAFETY: takes any number, and answers with a text that lives for ever.
+    let text = text_of(unsafe { X509_verify_cert_error_string(verdict.into()) });
+    let text = &text.as_bytes()[..text.len().min(reason_bytes.saturating_sub(1))];
+    // SAFETY: there is room for so many bytes and a NUL, by the length that librdkafka says.
+    unsafe { ptr::copy_nonoverlapping(text.as_ptr().cast(), reason, text.len()) };
+    if reason_bytes > 0 {
+        // SAFETY: as above.
+        unsafe { reason.add(text.len()).write(0) };
+    }
+    0
 }
 
 /// What librdkafka calls an error.

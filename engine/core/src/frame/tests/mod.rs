@@ -7,7 +7,7 @@ use std::vec::Vec;
 use proptest::prelude::*;
 use regex::bytes::{Regex, RegexSet};
 
-use super::reference::{Reference, reference};
+use super::reference::{Reader, Reference, consumer_lines, reference};
 use super::*;
 
 fn lines_of(line_bytes_max: usize) -> FramePolicy {
@@ -31,34 +31,7 @@ fn set(pattern: &str) -> Option<RegexSet> {
     Some(RegexSet::new([pattern]).unwrap())
 }
 
-/// Reads a growing file as the tail does: each pass begins at the settled position.
-#[derive(Clone, Eq, PartialEq, Debug, Default)]
-struct Reader {
-    settled: usize,
-    skipping: bool,
-    seen: Reference,
-}
-
 impl Reader {
-    /// Frames `file` from the settled position on; answers how many bytes were settled.
-    fn pass(&mut self, policy: &FramePolicy, file: &[u8], end: End, limit: Limit) -> usize {
-        let bytes = &file[self.settled..];
-        let mut events = Vec::new();
-        let framed = policy.frame(bytes, self.skipping, end, limit, &mut events);
-        for event in events {
-            let start = event.start as usize;
-            self.seen.events.push(bytes[start..start + event.len as usize].to_vec());
-        }
-        self.settled += framed.settled;
-        self.skipping = framed.skipping;
-        self.seen.lines += framed.lines;
-        let (sum, part) = (&mut self.seen.dropped, framed.dropped);
-        sum.filtered.add(part.filtered.lines, part.filtered.bytes as usize);
-        sum.long.add(part.long.lines, part.long.bytes as usize);
-        sum.truncated += part.truncated;
-        framed.settled
-    }
-
     fn more(&mut self, policy: &FramePolicy, file: &[u8]) -> usize {
         self.pass(policy, file, End::More, Limit::NONE)
     }
@@ -244,16 +217,4 @@ proptest! {
         got.events = got.events.iter().flat_map(|event| consumer_lines(&lines, event)).collect();
         prop_assert_eq!(got, reference(&lines, &text));
     }
-}
-
-/// What a consumer does with a chunk: split at newlines, and strip what the agent left inside.
-fn consumer_lines(policy: &FramePolicy, event: &[u8]) -> Vec<Vec<u8>> {
-    let mut lines: Vec<&[u8]> = event.split(|&byte| byte == b'\n').collect();
-    let inner = lines.len() - 1;
-    for line in &mut lines[..inner] {
-        if policy.carriage_return == CarriageReturn::Strip {
-            *line = line.strip_suffix(b"\r").unwrap_or(line);
-        }
-    }
-    lines.into_iter().map(<[u8]>::to_vec).collect()
 }

@@ -1,0 +1,4 @@
+//! The program that libFuzzer runs; see `logdrive_fuzz::framing`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| logdrive_fuzz::framing::run(input));
