@@ -146,6 +146,7 @@ fn c08_an_unfinished_line_that_is_flushed_is_sent_in_pieces() {
     let agent = site.agent().set("item.flush_after=50ms").start();
     site.append("app.log", "one\nhalf");
     site.topic.await_value(b"half");
+    until_true("it is acknowledged", || agent.metric("logdrive_in_flight_lines") == 0.0);
     agent.kill();
     site.append("app.log", " a line\nlast\n");
     let agent = site.agent().set("item.flush_after=50ms").start();

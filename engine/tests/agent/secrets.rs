@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use crate::lines::{Family, assert_complete};
 use crate::process::{Agent, Launch, run};
 use crate::site::{NOBODY, Site, is_root};
-use crate::wait::until_true;
+use crate::wait::{until, until_true};
 
 /// What must never be shown.
 const CANARY: &str = "canary-4f1d9";
@@ -35,7 +35,7 @@ fn logging_in(site: &Site, mechanism: &str, password: &str) -> Launch {
 /// Nothing that the agent shows has the canary, and its log neither when it is over.
 fn assert_silent(agent: Agent) {
     for path in ["/metrics", "/status", "/readyz", "/healthz"] {
-        let (_, body) = agent.http(path).unwrap();
+        let (_, body) = until(path, || agent.http(path));
         assert!(!body.contains(CANARY), "{path}: {body}");
     }
     let arguments = fs::read(agent.proc("cmdline")).unwrap();
