@@ -197,21 +197,26 @@ impl Survived {
     /// Every kill after which more was sent again than had been in flight, and a backlog so old that the files
     /// with it may have been deleted unread.
     pub(crate) fn breaches(&self, rotation: &RotationArgs) -> Vec<String> {
-        let mut breaches: Vec<String> = self
-            .kills
-            .iter()
-            .zip(1..)
-            .filter_map(|(kill, number)| {
-                let (in_flight, moved, duplicated) =
-                    (kill.in_flight_lines?, kill.moved_lines, kill.duplicated);
-                (duplicated > doubled_lines_max(in_flight, moved)).then(|| {
-                    format!(
-                        "kill {number}: {duplicated} lines sent again, but only {in_flight} were in flight, and {moved} \
-                         arrived from then on"
-                    )
-                })
-            })
-            .collect();
+        let mut breaches = Vec::new();
+        // What a life that sent nothing leaves open is still that of the one before it: both have the same place in
+        // the topic, and what is sent again comes behind the later one.
+        let (mut open_lines, mut watermark) = (Some(0), None);
+        for (kill, number) in self.kills.iter().zip(1..) {
+            if watermark != Some(kill.watermark) {
+                open_lines = Some(0);
+            }
+            let (before, moved, duplicated) = (open_lines, kill.moved_lines, kill.duplicated);
+            open_lines = before.zip(kill.in_flight_lines).map(|(before, in_flight)| before + in_flight);
+            watermark = Some(kill.watermark);
+            if let Some(in_flight) = open_lines
+                && duplicated > doubled_lines_max(in_flight, moved)
+            {
+                breaches.push(format!(
+                    "kill {number}: {duplicated} lines sent again, but only {in_flight} were in flight, and {moved} \
+                     arrived from then on"
+                ));
+            }
+        }
         if let Some(kept) = rotation.kept()
             && self.behind_s_max() >= kept.as_secs_f64()
         {
@@ -249,15 +254,29 @@ mod tests {
 
     #[test]
     fn more_duplicates_than_were_in_flight_are_a_breach_and_without_metrics_there_is_no_bound() {
-        let kill = |in_flight_lines, duplicated| Kill {
+        let kill = |watermark, in_flight_lines, duplicated| Kill {
             in_flight_lines,
             moved_lines: 500,
+            watermark,
             duplicated,
             ..Kill::default()
         };
-        let kills = vec![kill(Some(10), 2510), kill(Some(10), 2511), kill(None, 1_000_000)];
+        let kills = vec![kill(1, Some(10), 2510), kill(2, Some(10), 2511), kill(3, None, 1_000_000)];
         let expected =
             "kill 2: 2511 lines sent again, but only 10 were in flight, and 500 arrived from then on";
+        assert_eq!(survived(kills).breaches(&RotationArgs::of(Rotate::None)), [expected]);
+    }
+
+    #[test]
+    fn what_a_life_left_that_was_followed_by_one_that_sent_nothing_is_still_in_flight() {
+        let kill = |watermark, in_flight_lines, duplicated| Kill {
+            in_flight_lines: Some(in_flight_lines),
+            watermark,
+            duplicated,
+            ..Kill::default()
+        };
+        let kills = vec![kill(100, 8000, 0), kill(100, 0, 7649), kill(200, 0, 0), kill(300, 0, 7649)];
+        let expected = "kill 4: 7649 lines sent again, but only 0 were in flight, and 0 arrived from then on";
         assert_eq!(survived(kills).breaches(&RotationArgs::of(Rotate::None)), [expected]);
     }
 

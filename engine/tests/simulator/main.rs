@@ -63,6 +63,8 @@ const SEEDS: Range<u64> = 0..2000;
 const FAILURES_MAX: usize = 5;
 /// Steps of a run; each is followed by up to three turns of the agent, or by as many as it waits for.
 const STEPS: usize = 150;
+/// A line for each so many seeds.
+const TOLD_EVERY: u64 = 50_000;
 /// Seeds that a thread takes at a time.
 const SHARE: u64 = 100;
 
@@ -92,6 +94,10 @@ impl Tally {
             }
             for seed in first..seeds.end.min(first + SHARE) {
                 self.run(seed);
+            }
+            // Seen with --nocapture.
+            if first.is_multiple_of(TOLD_EVERY) {
+                println!("seed {first} of {seeds:?}");
             }
         }
     }
