@@ -13,7 +13,8 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::mount::{MountFlags, UnmountFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount_change};
+use rustix::thread::UnshareFlags;
 
 /// Runs a program to its end: what it wrote, or why it failed.
 pub(crate) type Run = fn(&str, &[&str]) -> Result<String, String>;
@@ -42,7 +43,13 @@ impl Shelf {
         possible.is_ok().then_some(shelf)
     }
 
+    /// The mounts are seen by this thread and what it starts from now on, and go with them, also when the test is
+    /// killed.
     fn mount_ram(&self) -> Result<(), String> {
+        // SAFETY: a thread may have mounts of its own; nothing that threads share in memory changes.
+        let alone = unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) };
+        let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+        alone.and_then(|()| mount_change("/", private)).map_err(|error| format!("unshare: {error}"))?;
         std::fs::create_dir(&self.ram).map_err(|error| error.to_string())?;
         rustix::mount::mount("disks", &self.ram, "tmpfs", MountFlags::empty(), c"size=1g")
             .map_err(|error| format!("mount: {error}"))
