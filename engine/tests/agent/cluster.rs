@@ -167,10 +167,11 @@ fn script() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/kafka")
 }
 
-/// A process that waits for this one to let go of a pipe, which its end does too, and then clears away.
+/// A process that waits for this one to let go of a pipe, which its end does too, and then clears away. The
+/// disk is let go lazily: a broker that was killed may still hold a file of it for a moment.
 fn keeper(dir: &Path) -> Child {
     use std::os::unix::process::CommandExt;
-    let clear = r#"cat; "$0" kill --dir "$1"; umount "$1/disk"; case "$1" in */logdrive-kafka-*) rm -rf "$1" ;; esac"#;
+    let clear = r#"cat; "$0" kill --dir "$1"; umount -l "$1/disk"; case "$1" in */logdrive-kafka-*) rm -rf "$1" ;; esac"#;
     let mut command = Command::new("sh");
     command.arg("-c").arg(clear).arg(script()).arg(dir);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
