@@ -230,8 +230,8 @@ impl Figures {
             ("reordered first occurrences", thousands(self.verdict.reordered)),
             ("duplicated", thousands(self.verdict.duplicated)),
             ("allowed after kills", thousands(allowed)),
-            ("kills of the agent", of("kill")),
-            ("of these and more while the broker was away", of("kill while away")),
+            ("kills of the agent while the broker was there", of("kill")),
+            ("kills of the agent while the broker was away", of("kill while away")),
             ("restarts of the agent", of("restart")),
             ("kills of the broker", of("bounce")),
             (
