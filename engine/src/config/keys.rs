@@ -156,7 +156,7 @@ pub const KEYS: &[Key] = &[
     key_of("item.rotated_hold", duration(SECOND, Duration::from_secs(31_557_600), UNLIMITED), Value("\"unlimited\""),
         "How long a deleted file is held open until it is drained."),
     key_of("item.rotated_hold_bytes", size(0, 1 << 50, UNLIMITED), Value("\"unlimited\""),
-        "How many undrained bytes of deleted files are held."),
+        "How many unread bytes of a deleted file are held."),
     key_of("item.rate_limit", count(1, 1_000_000_000, UNLIMITED), Value("\"unlimited\""),
         "How many lines a second are read from the item's files together."),
     key_of("item.framing", Kind::Choice(&["line", "chunk"]), Value("\"line\""),

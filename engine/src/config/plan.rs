@@ -251,7 +251,7 @@ pub struct ItemPlan {
     pub close_after: Option<Duration>,
     /// How long a deleted, undrained file is held; `None`: until it is drained.
     pub rotated_hold: Option<Duration>,
-    /// How many undrained bytes of deleted files are held; `None`: any number.
+    /// How many unread bytes of a deleted file are held; `None`: any number.
     pub rotated_hold_bytes: Option<u64>,
     /// Lines a second of all the item's files together; `None`: any number.
     pub rate_limit: Option<u32>,
