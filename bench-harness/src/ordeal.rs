@@ -206,9 +206,10 @@ impl Survived {
                 open_lines = Some(0);
             }
             let (before, moved, duplicated) = (open_lines, kill.moved_lines, kill.duplicated);
-            open_lines = before.zip(kill.in_flight_lines).map(|(before, in_flight)| before + in_flight);
+            let in_flight = before.zip(kill.in_flight_lines).map(|(before, in_flight)| before + in_flight);
+            open_lines = in_flight.map(|in_flight| in_flight + moved);
             watermark = Some(kill.watermark);
-            if let Some(in_flight) = open_lines
+            if let Some(in_flight) = in_flight
                 && duplicated > doubled_lines_max(in_flight, moved)
             {
                 breaches.push(format!(

@@ -157,6 +157,8 @@ pub(crate) struct Tail {
     pub(crate) cut: bool,
     /// Failures in a row, for the back-off.
     pub(crate) failures: u32,
+    /// Openings in a row that found another file under its name, or none.
+    pub(crate) misses: u32,
     /// A checkpoint said where to begin.
     pub(crate) resumed: bool,
     /// No pattern matches its name: it is read because of its checkpoint, as a file that was rotated.
@@ -212,6 +214,7 @@ impl Tail {
             torn: false,
             cut: false,
             failures: 0,
+            misses: 0,
             resumed: false,
             by_checkpoint: false,
             introduced: false,

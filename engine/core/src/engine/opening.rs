@@ -1,6 +1,7 @@
 //! Descriptors: who gets one, and whether what was opened is what was expected.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::{Engine, Note, Op};
 use crate::position::{Nanos, Position};
@@ -34,6 +35,11 @@ pub enum OpenFailure {
 
 /// After running out of descriptors, no file is opened for this long.
 const DESCRIPTORS_PAUSE_NANOS: u64 = 1_000_000_000;
+
+/// A file that is not found under its name is looked for again after so long, then after twice as long, and so on.
+const MISS_PAUSE: Duration = Duration::from_millis(30);
+/// Beyond so many misses, 6 s in all, its successors do not wait for it any more.
+const MISSES_MAX: u32 = 20;
 
 /// Descriptors beyond the limit that may be on their way out. They are closed while others are opened
 /// already, and the process has few to spare.
@@ -153,15 +159,8 @@ impl Engine {
         tail.open = true;
         self.items[tail.origin.item.0 as usize].open += 1;
         if opened.file != tail.file {
-            // The name belongs to another file by now; the next listing will say which.
-            let pause = tail.back_off();
-            let name = tail.names.first().cloned();
             self.release(id);
-            self.rest(id, now + pause);
-            if let Some(name) = name {
-                self.mark_dirty(directory_of(&name));
-            }
-            return;
+            return self.miss_name(id, now);
         }
         // The guard is checked by every read; what was skipped over is checked here.
         if !tail.look_before(&opened.before) || !tail.fingerprint.admits(&opened.head) {
@@ -174,7 +173,7 @@ impl Engine {
             self.make_ready(id);
             return;
         }
-        tail.failures = 0;
+        (tail.failures, tail.misses) = (0, 0);
         if tail.head.is_empty() && opened.head.len() > tail.fingerprint.len as usize {
             tail.fingerprint = Fingerprint::of(&opened.head);
             tail.head = if opened.head.len() < FINGERPRINT_BYTES_MAX { opened.head } else { Vec::new() };
@@ -197,15 +196,29 @@ impl Engine {
                 self.opening.push_front(tail.origin.item, id);
                 self.open_again_at = Some(Nanos(now.0 + DESCRIPTORS_PAUSE_NANOS));
             }
-            OpenFailure::Vanished | OpenFailure::Other => {
+            OpenFailure::Vanished => self.miss_name(id, now),
+            OpenFailure::Other => {
                 let pause = tail.back_off();
-                let name = tail.names.first().cloned();
                 self.rest(id, now + pause);
                 self.release_successor(id);
-                if let (OpenFailure::Vanished, Some(name)) = (failure, name) {
-                    self.mark_dirty(directory_of(&name));
-                }
             }
+        }
+    }
+
+    /// The name has another file by now, or none: the next listing will say where this one is. With rotations one
+    /// after the other that is no failure of the file, and those behind it wait on, up to a bound.
+    fn miss_name(&mut self, id: SourceId, now: Nanos) {
+        let Some(tail) = self.tails.get_mut(id) else { return };
+        tail.misses = tail.misses.saturating_add(1);
+        let patient = tail.misses <= MISSES_MAX;
+        let pause = if patient { MISS_PAUSE * tail.misses } else { tail.back_off() };
+        let name = tail.names.first().cloned();
+        self.rest(id, now + pause);
+        if !patient {
+            self.release_successor(id);
+        }
+        if let Some(name) = name {
+            self.mark_dirty(directory_of(&name));
         }
     }
 

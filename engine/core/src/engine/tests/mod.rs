@@ -2,5 +2,6 @@
 
 mod balance;
 mod fairness;
+mod renames;
 mod stories;
 mod world;
