@@ -448,7 +448,12 @@ impl Engine {
             let found = matches!(directory.found, Found::Whole | Found::Absent);
             directory.dirty || directory.listing || !found
         };
-        if now < self.strays_until || self.directories.values().any(unsure) {
+        if now < self.strays_until {
+            return;
+        }
+        if self.directories.values().any(unsure) {
+            // Every directory was looked at for this: not again at each operation.
+            self.strays_until = now + LISTING_REST;
             return;
         }
         self.strays_until = now + patience;
