@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use crate::lines::{Family, append, assert_complete, values};
+use crate::lines::{Family, assert_complete, values};
 use crate::process::{Agent, Launch};
 use crate::site::{Site, is_root};
 use crate::wait::until_true;
@@ -17,11 +17,7 @@ fn x08_a_hard_link_in_a_directory_of_everybody_does_not_leak_a_secret() {
     if !is_root("files of other users") {
         return;
     }
-    let site = Site::with_partitions(1);
-    let secret = site.root().join("shadow");
-    append(&secret, "root:secret\n");
-    fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
-    fs::set_permissions(site.log(""), Permissions::from_mode(0o777)).unwrap();
+    let (site, secret) = Site::beside_a_secret();
     // As where fs.protected_hardlinks is not set: who made it, nobody can tell.
     fs::hard_link(&secret, site.log("x.log")).unwrap();
     site.append("own.log", "own\n");

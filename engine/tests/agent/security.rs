@@ -1,10 +1,10 @@
 //! Faults X: traps for an agent that may read more than those who lay them, and kernels that forbid the
 //! ring.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::fs::{chown, symlink};
 
 use crate::lines::{Family, append, assert_complete, values};
 use crate::site::{Site, is_root};
@@ -51,11 +51,7 @@ fn x08_a_link_in_a_directory_of_everybody_does_not_leak_a_secret() {
     if !is_root("files of other users") {
         return;
     }
-    let site = Site::with_partitions(1);
-    let secret = site.root().join("shadow");
-    append(&secret, "root:secret\n");
-    fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
-    fs::set_permissions(site.log(""), Permissions::from_mode(0o777)).unwrap();
+    let (site, secret) = Site::beside_a_secret();
     // The link of a stranger, to a file that he may not read.
     symlink(&secret, site.log("x.log")).unwrap();
     std::os::unix::fs::lchown(site.log("x.log"), Some(65_534), Some(65_534)).unwrap();
@@ -105,11 +101,7 @@ fn x09_a_leaf_that_is_swapped_all_the_time_leaks_nothing() {
     if !is_root("files of other users") {
         return;
     }
-    let site = Site::with_partitions(1);
-    let secret = site.root().join("shadow");
-    append(&secret, "root:secret\n");
-    fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
-    fs::set_permissions(site.log(""), Permissions::from_mode(0o777)).unwrap();
+    let (site, secret) = Site::beside_a_secret();
     let agent = site.agent().set("watch.reconcile=100ms").start();
     for round in 0..2000 {
         append(site.log("plain"), format!("plain {round}\n"));

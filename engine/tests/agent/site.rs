@@ -1,5 +1,7 @@
 //! A host with a directory of logs, and a Kafka: what most tests begin with.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rdkafka::mocking::MockCluster;
@@ -34,6 +36,17 @@ impl Site {
     /// A site whose topic has this many partitions; with one, the records of all files are in one order.
     pub(crate) fn with_partitions(partitions: i32) -> Site {
         Site::of(1, partitions)
+    }
+
+    /// A site with one partition and a directory of logs in which everybody may write, and a file of root's that
+    /// nobody else may read.
+    pub(crate) fn beside_a_secret() -> (Site, PathBuf) {
+        let site = Site::with_partitions(1);
+        let secret = site.root().join("shadow");
+        append(&secret, "root:secret\n");
+        fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
+        fs::set_permissions(site.log(""), Permissions::from_mode(0o777)).unwrap();
+        (site, secret)
     }
 
     /// A site with several brokers and four partitions.
