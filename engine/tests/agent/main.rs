@@ -49,3 +49,5 @@ mod rotation;
 mod secrets;
 mod security;
 mod state;
+mod truncation;
+mod volumes;
