@@ -181,7 +181,8 @@ impl Ledger {
             }
         }
         problems.sort_by_key(|(at, problem)| (*at, problem.partition, problem.offset));
-        verdict.first_problems = problems.into_iter().map(|(_, problem)| problem).take(SHOWN_MAX).collect();
+        verdict.first_problems = problems.into_iter().map(|(_, problem)| problem).collect();
+        first_of_each_reason(&mut verdict.first_problems);
         verdict
     }
 
@@ -218,7 +219,7 @@ impl Ledger {
                 "duplicated"
             }
         };
-        note(self.of_runs.entry(run).or_default(), self.lines, || {
+        note(self.of_runs.entry(run).or_default(), self.lines, reason, || {
             let highest = format!("line {} generation {}", before.sequence, before.generation);
             let detail = format!("writer {writer} line {sequence} generation {generation}, after {highest}");
             Problem { partition, offset, reason, detail }
@@ -237,7 +238,7 @@ impl Ledger {
             }
         };
         let Arrival { partition, offset, .. } = *arrival;
-        note(&mut self.of_none, self.lines, || {
+        note(&mut self.of_none, self.lines, reason, || {
             let shown = &line[..line.len().min(EXCERPT_BYTES_MAX)];
             let detail = format!("{} bytes: {}", line.len(), shown.escape_ascii());
             Problem { partition, offset, reason, detail }
@@ -264,11 +265,21 @@ impl FileSeen {
     }
 }
 
-/// Keeps the first few; a stream that is wrong throughout must not fill the memory, or cost a text each.
-fn note(kept: &mut Vec<Sighting>, at: u64, problem: impl FnOnce() -> Problem) {
-    if kept.len() < SHOWN_MAX {
+/// Keeps the first few of each reason; a stream that is wrong throughout must not fill the memory, or cost a
+/// text each, and duplicates, which may be allowed, must not hide what never is.
+fn note(kept: &mut Vec<Sighting>, at: u64, reason: &'static str, problem: impl FnOnce() -> Problem) {
+    if kept.iter().filter(|(_, other)| other.reason == reason).count() < SHOWN_MAX {
         kept.push((at, problem()));
     }
+}
+
+fn first_of_each_reason(problems: &mut Vec<Problem>) {
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    problems.retain(|problem| {
+        let count = seen.entry(problem.reason).or_default();
+        *count += 1;
+        *count <= SHOWN_MAX
+    });
 }
 
 /// A map whose last entry is at hand: records of one file come in rows.
