@@ -118,6 +118,8 @@ pub(crate) struct Tail {
     pub(crate) unsettled: usize,
     /// The largest size seen.
     pub(crate) size: Position,
+    /// When it was modified, as the last listing says, in nanoseconds since the epoch.
+    pub(crate) modified_ns: i64,
     /// How many bytes the next read asks for, beside the guard.
     pub(crate) want: usize,
     pub(crate) ledger: Ledger,
@@ -167,8 +169,8 @@ pub(crate) struct Tail {
     pub(crate) introduced: bool,
     /// Its first bytes were compared with those of its family; see the engine's `ending`.
     pub(crate) examined: bool,
-    /// Goes on where a truncated file ended, of which it is a copy: that many of its first bytes are known
-    /// to be the same.
+    /// Goes on where a truncated file ended, of which it is a copy that may be shorter: that many of its first
+    /// bytes are known to be the same.
     pub(crate) copied: Option<u16>,
     /// Why a batch was lost.
     pub(crate) lost_code: i32,
@@ -194,6 +196,7 @@ impl Tail {
             framed: start,
             unsettled: 0,
             size: start.position,
+            modified_ns: 0,
             want: READ_BYTES_MIN,
             ledger: Ledger::new(start),
             answered_at: now,
@@ -243,6 +246,8 @@ impl Tail {
         }
         let mark = Mark { position: Position(size), ..Mark::default() };
         (self.framed, self.size, self.ledger) = (mark, mark.position, Ledger::new(mark));
+        // The position of the original may have been saved and synced already.
+        self.durable = self.durable.min(mark.position);
         self.unseen = Some(Unseen::EndOfCopy);
         true
     }

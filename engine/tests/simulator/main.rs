@@ -42,6 +42,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod found;
+mod found_copies;
 mod judge;
 mod machine;
 mod random;

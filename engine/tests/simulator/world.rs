@@ -161,7 +161,14 @@ impl World {
         if open {
             let line = judge.write((inode, file.life), random);
             let bytes = &judge.lines[line].bytes;
-            let cut = 1 + random.below(bytes.len());
+            // Without birth times its first bytes tell a file from one that had its inode number before: they are
+            // at least the number of the line.
+            let told = if self.has_births {
+                1
+            } else {
+                bytes.iter().position(|&byte| byte == b'.').map_or(1, |at| at + 1)
+            };
+            let cut = told + random.below(bytes.len() - told + 1);
             file.content.extend_from_slice(&bytes[..cut]);
             file.unfinished = Some((line, bytes[cut..].to_vec()));
         }

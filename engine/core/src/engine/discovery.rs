@@ -21,8 +21,12 @@ const LISTING_REST: Duration = Duration::from_millis(20);
 const REST_SHARE: u32 = 10;
 /// What is remembered of a file whose file system is not mounted any more is kept for a week.
 const AWAY_NANOS: u64 = 7 * 24 * 3600 * 1_000_000_000;
-/// A directory that changes while it is listed is listed again at once, this often in a row.
-const DISTURBED_MAX: u8 = 3;
+/// A directory that changes while it is listed is listed again, this often in a row and after a rest that doubles
+/// each time, half a second in all: whoever renames sixty files in a row is through by then.
+const DISTURBED_MAX: u8 = 8;
+const DISTURBED_REST: Duration = Duration::from_millis(2);
+/// As long as it is not certain what is missing, the strays are judged again after so long.
+const STRAYS_REST: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Something changed in a directory.
@@ -78,9 +82,7 @@ impl Engine {
             }
             entry.dirty = false;
             entry.listing = true;
-            if entry.disturbed == 0 {
-                entry.started_at = now;
-            }
+            entry.started_at = now;
             // Armed anew each time: the directory may have been replaced by another of its name.
             self.ops.push_back(Op::Watch { directory: path.clone() });
             self.ops.push_back(Op::List { directory: path.clone() });
@@ -90,11 +92,12 @@ impl Engine {
         self.dirty = waiting;
     }
 
-    /// When the next listing is due.
+    /// When the next listing, or the judging of strays, is due.
     pub(super) fn next_listing(&self) -> Nanos {
         let entries = self.dirty.iter().filter_map(|path| self.directories.get(path));
         let dirty = entries.filter(|entry| !entry.listing).map(|entry| entry.rest_until);
-        dirty.min().unwrap_or(self.reconcile_at).min(self.reconcile_at)
+        let strays = (self.settled_in && !self.strays.is_empty()).then_some(self.strays_until);
+        dirty.chain(strays).min().unwrap_or(self.reconcile_at).min(self.reconcile_at)
     }
 
     /// Files without a name are in no listing: with each reconcile they are looked at, and those that
@@ -135,6 +138,7 @@ impl Engine {
         let Some(directory) = self.directories.get_mut(&listing.directory) else { return };
         directory.listing = false;
         if directory.dirty && directory.disturbed < DISTURBED_MAX {
+            directory.rest_until = now + DISTURBED_REST * (1 << directory.disturbed);
             directory.disturbed += 1;
             return;
         }
@@ -291,6 +295,7 @@ impl Engine {
         tail.resumed = stray.is_some();
         tail.by_checkpoint = entry.item.is_none();
         tail.size = tail.size.max(Position(entry.size));
+        tail.modified_ns = entry.modified_ns;
         if let Some(stray) = stray {
             // What was written before may not be on the disk yet: `durable` follows with the first sync.
             tail.fingerprint = stray.fingerprint;
@@ -346,8 +351,11 @@ impl Engine {
         tail.by_checkpoint &= entry.item.is_none();
         tail.away = false;
         let expected = if tail.is_dormant() { tail.size } else { tail.read() };
+        // Without a descriptor nothing tells of a file that was truncated and is as long again as it was.
+        let touched = core::mem::replace(&mut tail.modified_ns, entry.modified_ns) != entry.modified_ns;
+        let silent = touched && !tail.open && !tail.is_dormant();
         // What is behind the last line end may be written over in place, which changes no size.
-        let changed = entry.size != expected.0 || tail.unsettled > 0;
+        let changed = entry.size != expected.0 || tail.unsettled > 0 || silent;
         if entry.size > tail.size.0 {
             tail.size = Position(entry.size);
         }
@@ -453,7 +461,7 @@ impl Engine {
         }
         if self.directories.values().any(unsure) {
             // Every directory was looked at for this: not again at each operation.
-            self.strays_until = now + LISTING_REST;
+            self.strays_until = now + STRAYS_REST;
             return;
         }
         self.strays_until = now + patience;

@@ -46,6 +46,7 @@ impl Engine {
         let path = names.first().cloned().unwrap_or_else(|| Arc::from(origin.path.as_bytes()));
         let was_open = core::mem::replace(&mut old.open, false);
         let (unlinked_at, away, by_checkpoint) = (old.unlinked_at, old.away, old.by_checkpoint);
+        let modified_ns = old.modified_ns;
         old.away = false;
         let (copy, successor) = (old.suspects.first().copied(), old.successor.take());
         old.state = State::Ended;
@@ -59,6 +60,7 @@ impl Engine {
         let mut tail = Tail::new(Arc::new(origin), file, path, start, now);
         tail.names.clone_from(&names);
         tail.open = was_open;
+        tail.modified_ns = modified_ns;
         tail.introduced = true;
         tail.examined = true;
         (tail.unlinked_at, tail.away) = (unlinked_at, away);
@@ -146,7 +148,10 @@ impl Engine {
         let adopted = suspects.into_iter().filter(|_| !torn).find(|&suspect| {
             let begins_like = |suspect: &Tail| suspect.begins_like(fingerprint, &head);
             let known = self.tails.get(suspect).and_then(begins_like);
-            known.is_some_and(|known| self.adopt(suspect, acked, known))
+            // Only what is truncated was copied by the one who truncates it. What else begins like this file may
+            // be a copy of another, with other lines behind what both have: if it is shorter, nothing tells.
+            let shorter = ending == Some(Ending::Truncated);
+            known.is_some_and(|known| self.adopt(suspect, acked, shorter.then_some(known)))
         });
         let counts = &mut self.items[item.0 as usize].counts;
         let again = adopted.is_some() || kept;
@@ -175,7 +180,7 @@ impl Engine {
         });
         if let Some(at) = ghost {
             let ghost = self.ghosts.swap_remove(at);
-            return self.adopt(id, ghost.mark, ghost.fingerprint.len);
+            return self.adopt(id, ghost.mark, Some(ghost.fingerprint.len));
         }
         let members = self.families.get(&family).cloned().unwrap_or_default();
         let of = members.into_iter().find(|&other| {
@@ -217,9 +222,9 @@ impl Engine {
         self.make_ready(id);
     }
 
-    /// Lets a copy go on at `mark`, where its original ended; `known` of its first bytes are surely the same. The
-    /// next read checks the guard.
-    fn adopt(&mut self, id: SourceId, mark: Mark, known: u16) -> bool {
+    /// Lets a copy go on at `mark`, where its original ended. It may be shorter if `known` of its first bytes are
+    /// surely the same. The next read checks the guard.
+    fn adopt(&mut self, id: SourceId, mark: Mark, known: Option<u16>) -> bool {
         let Some(tail) = self.tails.get_mut(id) else { return false };
         if matches!(tail.state, State::Ended) || tail.names.is_empty() {
             return false;
@@ -227,7 +232,7 @@ impl Engine {
         tail.framed = mark;
         tail.ledger = Ledger::new(mark);
         tail.size = tail.size.max(mark.position);
-        tail.copied = Some(known);
+        tail.copied = known;
         tail.forget_full_head();
         self.ops.extend(tail.open.then_some(Op::Measure { source: id }));
         let path = tail.names[0].clone();

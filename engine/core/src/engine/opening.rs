@@ -163,6 +163,7 @@ impl Engine {
             return self.miss_name(id, now);
         }
         // The guard is checked by every read; what was skipped over is checked here.
+        let unseen = tail.unseen.is_some();
         if !tail.look_before(&opened.before) || !tail.fingerprint.admits(&opened.head) {
             self.begin_again(id, now);
             return;
@@ -180,6 +181,8 @@ impl Engine {
         }
         if !core::mem::replace(&mut tail.introduced, true) {
             self.introduce(id);
+        } else if unseen {
+            self.mark_unsaved(id);
         }
         self.make_ready(id);
     }

@@ -63,3 +63,38 @@ fn r01_a_file_that_has_another_name_by_the_time_it_is_opened_keeps_its_place() {
         now = Nanos(now.0 + 1_000_000_000);
     }
 }
+
+/// Half a second of listings that the directory changes under, and then one that is believed.
+#[test]
+fn r01_a_directory_is_listed_again_until_its_names_rest() {
+    let mut engine = Engine::new(limits(), 1000, 1, Vec::new());
+    engine.add_item(item_policy());
+    engine.add_root(Arc::from(&b"/l"[..]));
+    let mut now = Nanos(1_000_000_000);
+    let mut listings = 0;
+    let wanted = loop {
+        // The older file is on its way to another name, as long as names change.
+        let rest = now.0 >= 1_300_000_000;
+        let files = if rest { &[("a.log.1", 1), ("a.log", 2)][..] } else { &[("a.log", 2)] };
+        let mut wanted = Vec::new();
+        while let Some(op) = engine.poll_op(now) {
+            match op {
+                Op::List { .. } => {
+                    listings += 1;
+                    if !rest {
+                        engine.handle_directory_hint(b"/l");
+                    }
+                    engine.handle_listing(listing(files), Vec::new(), now, 0);
+                }
+                Op::Open { path, .. } => wanted.push(String::from_utf8_lossy(&path).into_owned()),
+                _ => {}
+            }
+        }
+        if !wanted.is_empty() {
+            break wanted;
+        }
+        now = engine.poll_timeout().expect("it looks again").max(Nanos(now.0 + 1));
+    };
+    assert_eq!(wanted, ["/l/a.log.1"], "the older one is opened first");
+    assert!((6..12).contains(&listings), "{listings} listings");
+}

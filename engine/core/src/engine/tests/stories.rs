@@ -511,6 +511,39 @@ fn g11_the_position_of_an_item_that_is_gone_is_kept() {
 }
 
 #[test]
+fn r07_truncated_and_as_long_again_while_it_has_no_descriptor() {
+    check_with(
+        |item| item.close_after = Some(Duration::from_millis(100)),
+        r#"append a "1\n"; list; wait 30; ack; wait 1000; truncate a; append a "2\n"; list; wait 60;
+           ack; wait 1000; list; wait 1000; positions"#,
+        expect![[r#"
+            found /l/a at 0
+            send #1 /l/a[0,2) 1
+            replaced /l/a at 2
+            send #2 /l/a[0,2) 2
+            /l/a 0<=2<=2<=2<=2<=2 at end
+        "#]],
+    );
+}
+
+#[test]
+fn the_position_of_a_deleted_file_is_forgotten_in_time() {
+    check_with(
+        |_| {},
+        r#"append a "1\n"; append b "2\n"; list; wait 30; ack; wait 30; unlink a; kill; wait 60; wait 45000"#,
+        expect![[r#"
+            found /l/a at 0
+            send #1 /l/a[0,2) 1
+            found /l/b at 0
+            send #2 /l/b[0,2) 2
+            kill
+            resume /l/b at 2
+            forget stray 2
+        "#]],
+    );
+}
+
+#[test]
 fn f14_a_file_whose_file_system_was_away_is_read_on_where_it_stood() {
     check_with(
         |item| item.close_after = Some(Duration::from_secs(1)),
