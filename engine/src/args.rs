@@ -33,6 +33,10 @@ pub enum Verb {
     Explain(ExplainArguments),
     /// Look at or change what is remembered about files; stop the agent before a change.
     State(StateArguments),
+    /// See, put, delete, check and compare the collection items that stand in etcd.
+    Item(ItemArguments),
+    /// Show all agents that report to etcd: their items, lag and errors.
+    Agents(AgentsArguments),
 }
 
 /// The configuration: a file, flags, or both.
@@ -138,6 +142,103 @@ pub enum StateVerb {
     },
 }
 
+/// Where etcd is.
+#[derive(Args, Debug, Default)]
+pub struct EtcdArguments {
+    /// Configuration file (TOML) whose [etcd] says where etcd is.
+    #[arg(long, short, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// Members of etcd to ask, separated by commas.
+    #[arg(long, value_name = "HOST:PORT", global = true)]
+    pub endpoints: Option<String>,
+    /// What all keys begin with [default: /logdrive].
+    #[arg(long, value_name = "PREFIX", global = true)]
+    pub prefix: Option<String>,
+    /// Any other key, like etcd.username=me; repeatable.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value, global = true)]
+    pub set: Vec<(String, String)>,
+}
+
+/// `item`.
+#[derive(Args, Debug)]
+pub struct ItemArguments {
+    /// What to do with items.
+    #[command(subcommand)]
+    pub verb: ItemVerb,
+    /// Where etcd is.
+    #[command(flatten)]
+    pub etcd: EtcdArguments,
+}
+
+/// Whose items.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub struct ScopeArguments {
+    /// The items of every host in this group.
+    #[arg(long, value_name = "NAME")]
+    pub group: Option<String>,
+    /// The items of this host alone.
+    #[arg(long, value_name = "NAME")]
+    pub host: Option<String>,
+}
+
+/// What to do with items.
+#[derive(Subcommand, Debug)]
+pub enum ItemVerb {
+    /// List what stands in etcd.
+    List {
+        /// Only those of this group.
+        #[arg(long, value_name = "NAME", conflicts_with = "host")]
+        group: Option<String>,
+        /// Only those of this host alone.
+        #[arg(long, value_name = "NAME")]
+        host: Option<String>,
+    },
+    /// Put an item, in place of one of the same name; it is checked before.
+    Put {
+        /// Its name.
+        name: String,
+        /// The keys of [[item]] as TOML or JSON; - is standard input.
+        file: PathBuf,
+        /// Whose it is.
+        #[command(flatten)]
+        scope: ScopeArguments,
+    },
+    /// Delete an item; agents keep the positions of its files.
+    Delete {
+        /// Its name.
+        name: String,
+        /// Whose it is.
+        #[command(flatten)]
+        scope: ScopeArguments,
+    },
+    /// Check items in files without etcd; each is named after its file; the exit code is 78.
+    Lint {
+        /// Files, each with the keys of [[item]] as TOML or JSON.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Compare a file, or all of a directory, with etcd; the exit code is 1 if they differ.
+    Diff {
+        /// A file, or a directory of them; each item is named after its file.
+        path: PathBuf,
+        /// Whose they are.
+        #[command(flatten)]
+        scope: ScopeArguments,
+    },
+}
+
+/// `agents`.
+#[derive(Args, Debug)]
+pub struct AgentsArguments {
+    /// Print all that they say, as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Where etcd is.
+    #[command(flatten)]
+    pub etcd: EtcdArguments,
+}
+
 fn key_and_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
@@ -161,17 +262,12 @@ impl ConfigArguments {
             ("--read-from", "item.read_from", &self.read_from),
             ("--state-dir", "state.dir", &self.state_dir),
         ]);
-        let set = self.set.iter().map(|(path, text)| Setting {
-            flag: format!("--set {path}"),
-            path: path.clone(),
-            text: text.clone(),
-        });
         Typed {
             config: self.config.clone(),
             include: self.include.clone(),
             exclude: self.exclude.clone(),
             topic: self.topic.clone(),
-            settings: flags.chain(set).collect(),
+            settings: flags.chain(set(&self.set)).collect(),
         }
     }
 }
@@ -200,6 +296,28 @@ impl StateArguments {
         let settings = settings([("--state-dir", "state.dir", &self.state_dir)]).collect();
         Typed { config: self.config.clone(), settings, ..Typed::default() }
     }
+}
+
+impl EtcdArguments {
+    /// What was typed, as the configuration takes it.
+    #[must_use]
+    pub fn typed(&self) -> Typed {
+        let flags = settings([
+            ("--endpoints", "etcd.endpoints", &self.endpoints),
+            ("--prefix", "etcd.prefix", &self.prefix),
+        ]);
+        let settings = flags.chain(set(&self.set)).collect();
+        Typed { config: self.config.clone(), settings, ..Typed::default() }
+    }
+}
+
+/// The keys of `--set`.
+fn set(pairs: &[(String, String)]) -> impl Iterator<Item = Setting> {
+    pairs.iter().map(|(path, text)| Setting {
+        flag: format!("--set {path}"),
+        path: path.clone(),
+        text: text.clone(),
+    })
 }
 
 impl Arguments {
@@ -271,13 +389,31 @@ mod tests {
             "state show 00ff",
             "state set 00ff 17 --config /c",
             "state forget 00ff",
+            "item list --endpoints h:2379",
+            "item list --group web --config /c",
+            "item put nginx f.toml --group web --prefix /p",
+            "item --endpoints h put nginx - --host h1",
+            "item delete nginx --host h1 --set etcd.username=me",
+            "item lint a.toml b.json",
+            "item diff dir --group web",
+            "agents --json --endpoints h:2379",
         ] {
             let read = Arguments::read(["logdrive"].into_iter().chain(words.split_whitespace()));
             assert!(read.is_ok(), "{words}: {}", read.unwrap_err());
         }
-        for words in
-            ["", "runn", "state set 00ff", "state set 00ff -1", "run --set x", "explain", "run extra"]
-        {
+        for words in [
+            "",
+            "runn",
+            "state set 00ff",
+            "state set 00ff -1",
+            "run --set x",
+            "explain",
+            "run extra",
+            "item put a f",
+            "item lint",
+            "item put a f --group g --host h",
+            "agents x",
+        ] {
             let read = Arguments::read(["logdrive"].into_iter().chain(words.split_whitespace()));
             assert!(read.is_err(), "{words}");
         }

@@ -1,6 +1,6 @@
 //! The plan's items in the engine and the sink: which is which, and what a new plan changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -67,9 +67,9 @@ impl Items {
         for item in &plan.items {
             setup::route(item).check()?;
         }
+        let wanted: HashSet<&str> = plan.items.iter().map(|item| &item.name[..]).collect();
         for (name, known) in &mut self.known {
-            let wanted = plan.items.iter().any(|item| item.name == *name);
-            if !wanted && known.plan.take().is_some() {
+            if !wanted.contains(&name[..]) && known.plan.take().is_some() {
                 info!(item = name, "item removed: its files are let go, their positions kept");
                 driver.engine.retire_item(known.id, now);
             }

@@ -20,6 +20,7 @@ use tracing::info;
 use crate::bell::Bell;
 use crate::config::Plan;
 use crate::driver::Driver;
+use crate::etcd::EtcdStatus;
 use crate::fs::FileError;
 use crate::http::{Ask, HttpLimits, HttpServer};
 use crate::kafka::{KafkaSink, SinkStatus};
@@ -27,6 +28,7 @@ use crate::metrics::{ItemMetrics, Metrics};
 use crate::progress::{Progress, Sample};
 use crate::state::StateError;
 use crate::status::{self, Facts, Question, Told};
+use crate::wanted::Wanted;
 
 /// Files whose last error is kept.
 const TROUBLES_MAX: usize = 64;
@@ -145,6 +147,34 @@ struct Published {
     /// Indexed by [`ItemId`].
     items: Vec<Item>,
     rebuilds: u64,
+    etcd: PublishedEtcd,
+}
+
+/// What is published of etcd's counts. Another thread that asks counts from 0 again.
+#[derive(Debug, Default)]
+struct PublishedEtcd {
+    sessions: u64,
+    lists: u64,
+    writes: u64,
+}
+
+impl PublishedEtcd {
+    fn follow(&mut self, metrics: &Metrics, status: &EtcdStatus, revision: u64) {
+        metrics.etcd_connected.set(status.connected.into());
+        metrics.etcd_applied_revision.set(revision.cast_signed());
+        metrics.etcd_items.set(gauge(status.items));
+        metrics.etcd_items_refused.set(gauge(status.refused.len()));
+        metrics.etcd_holding.set(status.holding.into());
+        metrics.etcd_connects.inc_by(growth(&mut self.sessions, status.sessions));
+        metrics.etcd_lists.inc_by(growth(&mut self.lists, status.lists));
+        metrics.etcd_status_writes.inc_by(growth(&mut self.writes, status.writes));
+    }
+}
+
+/// By how much a count has grown that may have begun again at 0.
+fn growth(before: &mut u64, now: u64) -> u64 {
+    let before = std::mem::replace(before, now);
+    now.checked_sub(before).unwrap_or(now)
 }
 
 impl Published {
@@ -173,8 +203,7 @@ impl Published {
         self.counts = now;
         // A new connection counts from 0 again.
         let rebuilds = sink.counters.rebuilds;
-        metrics.producer_rebuilds.inc_by(rebuilds.checked_sub(self.rebuilds).unwrap_or(rebuilds));
-        self.rebuilds = rebuilds;
+        metrics.producer_rebuilds.inc_by(growth(&mut self.rebuilds, rebuilds));
         metrics.kafka_queue_messages.set(gauge(sink.queue_messages));
     }
 }
@@ -233,7 +262,13 @@ impl Monitor {
     }
 
     /// Answers what was asked since the last turn; without a question this is one atomic load.
-    pub fn answer<R, F, W>(&mut self, driver: &Driver<R, KafkaSink, F, W>, plan: Option<&Plan>, now: Nanos) {
+    pub fn answer<R, F, W>(
+        &mut self,
+        driver: &Driver<R, KafkaSink, F, W>,
+        plan: Option<&Plan>,
+        wanted: &Wanted,
+        now: Nanos,
+    ) {
         while let Ok(question) = self.questions.try_recv() {
             let begun = Instant::now();
             let sink = driver.sink.status();
@@ -249,12 +284,18 @@ impl Monitor {
                 }
                 Question::Status(reply) => {
                     self.publish(driver, &sink, now);
-                    let facts = Facts { version: VERSION, io: self.io, metrics: &self.metrics };
+                    let facts = Facts { version: VERSION, io: self.io, metrics: &self.metrics, wanted };
                     let answer = status::report(driver, &sink, plan, facts, now);
                     let _left = reply.send(Told { answer, took: begun.elapsed() });
                 }
             }
         }
+    }
+
+    /// About once a second, if etcd is asked: how it stands there.
+    pub fn publish_etcd(&mut self, wanted: &Wanted) {
+        let revision = wanted.revision();
+        wanted.look_at_etcd(|status| self.published.etcd.follow(&self.metrics, status, revision));
     }
 
     /// The configuration was read again.

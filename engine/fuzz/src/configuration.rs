@@ -77,7 +77,7 @@ fn has_a_place(line: &str, text: &[u8]) {
 
 /// What every plan promises to those who use it.
 fn holds(plan: &Plan) {
-    assert!(!plan.items.is_empty() && !plan.kafka.brokers.is_empty());
+    assert!((!plan.items.is_empty() || plan.etcd.is_some()) && !plan.kafka.brokers.is_empty());
     let names: BTreeSet<&str> = plan.items.iter().map(|item| &item.name[..]).collect();
     assert_eq!(names.len(), plan.items.len(), "two items of one name");
     assert!(plan.http.is_none_or(|address| address.ip().is_loopback()));
