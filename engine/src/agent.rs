@@ -129,6 +129,8 @@ impl Agent {
     /// Puts a plan of the configuration in force, with the items that etcd adds to it.
     fn adopt<R: Reads>(&mut self, driver: &mut AgentDriver<R>, base: Plan) -> Result<()> {
         self.apply(driver, self.wanted.with_items(&base))?;
+        // Also for what no item tells: their order, say, or that a tree was mounted.
+        driver.engine.list_all();
         self.wanted.adopt(base)
     }
 
@@ -151,12 +153,14 @@ impl Agent {
                 self.items.forget_routes();
             }
         }
-        self.items.apply(driver, &plan, now)?;
+        let changed = self.items.apply(driver, &plan, now)?;
         driver.files_mut().replace_rules(self.items.rules(&plan));
-        for root in setup::roots(&plan) {
-            driver.engine.add_root(root);
+        for patterns in changed {
+            for root in setup::roots(patterns.roots()) {
+                driver.engine.add_root(root.clone());
+                driver.engine.list_below(&root, |directory| patterns.could_match_below(directory));
+            }
         }
-        driver.engine.list_all();
         self.credentials.planned(&plan.kafka);
         self.plan = Some(plan);
         Ok(())

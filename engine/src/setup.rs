@@ -241,8 +241,8 @@ pub fn fixed_differences(old: &Plan, new: &Plan) -> Vec<&'static str> {
     differs.into_iter().filter_map(|(differs, key)| differs.then_some(key)).collect()
 }
 
-/// The directories to begin with.
+/// Directories as the engine knows them.
 #[must_use]
-pub fn roots(plan: &Plan) -> Vec<logdrive_core::discover::RawPath> {
-    plan.patterns.roots().iter().map(|root| Arc::from(root.as_os_str().as_bytes())).collect()
+pub fn roots(roots: Vec<PathBuf>) -> Vec<logdrive_core::discover::RawPath> {
+    roots.iter().map(|root| Arc::from(root.as_os_str().as_bytes())).collect()
 }

@@ -117,6 +117,12 @@ impl Patterns {
         Patterns::of(parts.into_iter().flat_map(|part| part.items.iter().cloned()).collect())
     }
 
+    /// Those of one item, as its first and only one.
+    #[must_use]
+    pub fn only(&self, id: ItemId) -> Patterns {
+        Patterns::of(vec![self.items[id.0 as usize].clone()])
+    }
+
     fn of(items: Vec<Arc<ItemPatterns>>) -> Patterns {
         let mut by_root: HashMap<Vec<u8>, Vec<u32>> = HashMap::new();
         for (item, index) in items.iter().zip(0..) {
