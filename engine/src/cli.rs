@@ -18,7 +18,7 @@ use crate::etcd::verbs::{self, Remote, Scope};
 use crate::explain;
 use crate::logging;
 use crate::state::{self, Selector};
-use crate::wanted::LINE_BUFFER_MAX;
+use crate::wanted::{LINE_BUFFER_MAX, with_remembered};
 
 /// Reads the command line and does what it says.
 #[must_use]
@@ -34,7 +34,7 @@ pub fn main() -> ExitCode {
         Verb::Run(arguments) => run(&arguments),
         Verb::Validate(arguments) => validate(&arguments),
         Verb::Explain(arguments) => load(&arguments.config.typed())
-            .map(|plan| print(&explain::explain(&plan, &arguments.path)))
+            .map(|plan| print(&explain::explain(&with_remembered(plan), &arguments.path)))
             .map_err(Into::into),
         Verb::State(arguments) => state(&arguments),
         Verb::Item(arguments) => item(&arguments),

@@ -15,7 +15,7 @@ use tracing::info;
 use crate::bell::Bell;
 use crate::clock::wall_ns;
 use crate::config::{ItemLimits, Plan};
-use crate::etcd::{Desired, Etcd, EtcdStatus, Speaker, Terms, VIEW_EVERY, View};
+use crate::etcd::{self, Desired, Etcd, EtcdStatus, Speaker, Terms, VIEW_EVERY, View};
 
 /// Room for the longest line of an item with no `line_bytes_max` of its own, and with `multiline`, for which
 /// it must fit in twice: more than that etcd may not want, since buffers are made at the start.
@@ -71,15 +71,7 @@ impl Wanted {
     /// # Errors
     /// The system refuses a thread.
     pub fn adopt(&mut self, base: Plan) -> Result<()> {
-        let terms = base.etcd.clone().map(|plan| Terms {
-            limits: ItemLimits {
-                message_bytes_max: base.kafka.message_bytes_max,
-                line_buffer_max: self.line_buffer_max,
-            },
-            taken: base.items.iter().map(|item| item.name.clone()).collect::<BTreeSet<_>>(),
-            plan,
-        });
-        match terms {
+        match terms(&base, self.line_buffer_max) {
             Some(terms) if self.etcd.as_ref().is_none_or(|etcd| *etcd.terms() != terms) => {
                 let speaker = Speaker {
                     host: terms.plan.host.clone(),
@@ -139,6 +131,24 @@ impl Wanted {
             etcd.close(FAREWELL);
         }
     }
+}
+
+/// By what a configuration judges the items of etcd; `None` if it does not ask for any.
+fn terms(base: &Plan, line_buffer_max: usize) -> Option<Terms> {
+    base.etcd.clone().map(|plan| Terms {
+        limits: ItemLimits { message_bytes_max: base.kafka.message_bytes_max, line_buffer_max },
+        taken: base.items.iter().map(|item| item.name.clone()).collect::<BTreeSet<_>>(),
+        plan,
+    })
+}
+
+/// A plan with the items of etcd that were in force last, as far as the state folder tells: for whoever asks
+/// neither a running agent nor etcd.
+#[must_use]
+pub fn with_remembered(base: Plan) -> Plan {
+    let Some(terms) = terms(&base, LINE_BUFFER_MAX) else { return base };
+    let items = etcd::remembered(terms, &base.state.dir);
+    base.with_items(items.iter().map(|good| (&good.plan, &good.patterns)))
 }
 
 /// A name that no two agents have at the same time, and that one has again after it was killed: the boot of

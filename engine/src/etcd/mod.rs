@@ -43,6 +43,7 @@ pub use mirror::{Event, Good, KeyValue, Refusal, Stamp, Terms};
 pub use report::{ItemReport, ItemView, Report, Speaker, View};
 
 use crate::bell::Bell;
+use mirror::Mirror;
 use session::Session;
 
 /// How often an agent tells how it is.
@@ -100,6 +101,16 @@ impl Shared {
     fn want(&self, desired: Desired) {
         *self.desired.lock().unwrap_or_else(PoisonError::into_inner) = Some(desired);
         self.bell.ring();
+    }
+}
+
+/// The items that were in force last, as they were kept in the state folder; none if that cannot be read.
+#[must_use]
+pub fn remembered(terms: Terms, state_dir: &Path) -> Vec<Arc<Good>> {
+    let mut mirror = Mirror::new(terms);
+    match cache::restore(state_dir, &mut mirror) {
+        Ok(_) => mirror.outcome().items,
+        Err(_) => Vec::new(),
     }
 }
 

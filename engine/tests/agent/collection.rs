@@ -84,6 +84,9 @@ fn g06_an_item_is_put_and_deleted_and_put_again_and_nobody_else_notices() {
         report.items.iter().any(|item| item.name == "new" && item.from_etcd && item.files == 1)
     });
     assert_eq!((report.host.as_str(), report.items_total, report.rival), ("h1", 2, None));
+    let explain = Launch::verb("explain").arg(site.log("new.log")).arg("--config");
+    let explained = explain.arg(site.root().join("logdrive.toml")).finish().with_code(0);
+    assert!(explained.stdout.contains("item `new`: takes it by"), "{}", explained.stdout);
     agent.stop();
     assert!(etcd.reports().is_empty(), "an agent that is stopped is gone at once");
     assert_complete(&site.whole(), &[&own, &new]);

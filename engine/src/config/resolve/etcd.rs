@@ -149,3 +149,82 @@ fn login(top: &Section, judge: &mut Judge<'_>) -> Option<Option<EtcdLogin>> {
     let username = judge.accept(top, "etcd.username", plain("username", username));
     Some(Some(EtcdLogin { username: username?, password: password? }))
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use crate::config::{EtcdPlan, Host, Typed, plan_of};
+
+    const ALLOW: &str = "allow_paths = ['/var/log']\nallow_topics = ['*_log']\n";
+
+    fn read(etcd: &str) -> Result<EtcdPlan, String> {
+        let host = Host { descriptors_max: 1024, state_dir: "/s".into() };
+        let text = format!("kafka.brokers = 'k'\n[etcd]\n{etcd}");
+        let plan = plan_of("a", Some(text.as_bytes()), &Typed::default(), &host);
+        plan.map(|plan| plan.etcd.expect("it is written")).map_err(|refused| refused.to_string())
+    }
+
+    fn check(etcd: &str, expected: Expect) {
+        expected.assert_eq(&read(etcd).unwrap_err());
+    }
+
+    #[test]
+    fn a_file_without_items_is_valid_with_etcd() {
+        let plan = read(&format!("endpoints = 'a, b:1, [::1], [::1]:2'\nhost = 'h'\n{ALLOW}")).unwrap();
+        assert_eq!(plan.endpoints, ["a:2379", "b:1", "[::1]:2379", "[::1]:2"]);
+        assert_eq!((&plan.prefix[..], &plan.host[..], plan.relist.as_secs()), ("/logdrive", "h", 300));
+        let more = "groups = ['web', 'web', 'all']\narray_key = '/x/{host}/conf'\nprefix = '/p/'\n";
+        let plan = read(&format!("endpoints = 'a'\nhost = 'h'\n{more}{ALLOW}")).unwrap();
+        assert_eq!(
+            (plan.groups, plan.array_key.as_deref()),
+            (vec!["web".into(), "all".into()], Some("/x/h/conf"))
+        );
+        assert_eq!(plan.prefix, "/p");
+    }
+
+    #[test]
+    fn g10_what_etcd_may_want_must_be_written() {
+        check(
+            "endpoints = 'a'\n",
+            expect![[r#"
+                error: a:2:2: missing key `allow_paths` in `[etcd]`: The directories in which items of etcd may read, with everything below them.
+                error: a:2:2: missing key `allow_topics` in `[etcd]`: The topics that items of etcd may send to."#]],
+        );
+        assert!(read("endpoints = 'a'\nallow_paths = []\nallow_topics = []\n").is_ok());
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_its_place() {
+        for (line, words) in [
+            ("endpoints = 'http://a:2379'", "has a scheme (encryption is `[etcd.tls]`)"),
+            ("endpoints = 'me:secret@a'", "to log in, see `username`"),
+            ("endpoints = 'a'\nprefix = 'logdrive'", "it begins with a slash"),
+            ("endpoints = 'a'\nprefix = '/'", "it begins with a slash"),
+            ("endpoints = 'a'\ngroups = ['a/b']", "`groups` is \"a/b\""),
+            ("endpoints = 'a'\ngroups = ['host:x']", "`groups` is \"host:x\""),
+            ("endpoints = 'a'\nhost = 'a/b'", "`host` is \"a/b\""),
+            (
+                "endpoints = 'a'\nusername = 'me'",
+                "missing key `password_file` (or `password_env`) in `[etcd]`",
+            ),
+            ("endpoints = 'a'\npassword_env = 'HOME'", "`password_env` has no effect without `username`"),
+            ("endpoints = 'a'\npassword = 'canary'", "`password` is refused"),
+            ("endpoints = 'a'\nrelist = '1ms'", "`relist` is 1ms"),
+            ("endpoints = 'a'\ntls.cert = '/c'", "`cert` has no effect without `key`"),
+        ] {
+            let refused = read(&format!("{line}\n{ALLOW}")).unwrap_err();
+            assert!(refused.contains(words) && !refused.contains("canary"), "{line}: {refused}");
+            assert!(!refused.contains("secret@"), "{refused}");
+        }
+        for (allow, words) in [
+            ("allow_paths = ['log']\nallow_topics = []", "is not an absolute path"),
+            ("allow_paths = ['/var/../etc']\nallow_topics = []", "holds `.` or `..`"),
+            ("allow_paths = ['/var/log/*']\nallow_topics = []", "holds a wildcard"),
+            ("allow_paths = []\nallow_topics = ['[']", "is no valid glob"),
+        ] {
+            let refused = read(&format!("endpoints = 'a'\n{allow}\n")).unwrap_err();
+            assert!(refused.contains(words), "{allow}: {refused}");
+        }
+    }
+}
