@@ -1,4 +1,5 @@
-//! What many items cost an agent, and many agents etcd. Times are printed, and counts are judged.
+//! What many items cost an agent, many agents etcd, and what load notices of both. Times are printed, and counts
+//! are judged.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -7,9 +8,11 @@ use logdrive::bell::Bell;
 use logdrive::config::ItemLimits;
 use logdrive::etcd::{Etcd, ItemView, Speaker, Terms, View};
 
-use crate::lines::append;
+use crate::lines::{Family, append, assert_complete};
+use crate::load::Load;
 use crate::member::Member;
 use crate::process::Launch;
+use crate::real::Real;
 use crate::site::{Site, TOPIC};
 use crate::wait::{is_long, until_true};
 
@@ -124,4 +127,43 @@ fn g06_many_agents_cost_etcd_one_write_each_for_each_news() {
     assert!(bytes as u64 / count < 1024);
     agents.into_iter().for_each(|agent| agent.close(Duration::from_secs(10)));
     until_true("all are gone", || etcd.reports().is_empty());
+}
+
+#[test]
+#[ignore = "needs a broker and etcd: run scripts/test"]
+fn g06_items_come_under_load_to_a_real_kafka_while_etcd_is_killed_restarted_and_compacted() {
+    let (real, etcd) = (Real::new(), Member::start());
+    let topic = real.create_topic(&[]);
+    std::fs::create_dir(real.log("more")).unwrap();
+    let allowed = real.log("more");
+    let mut agent = real
+        .agent()
+        .set(format!("etcd.endpoints={}", etcd.endpoint()))
+        .set("etcd.host=h1")
+        .set("etcd.groups=['web']")
+        .set(format!("etcd.allow_paths=[{allowed:?}]"))
+        .set(format!("etcd.allow_topics=[{:?}]", real.topic))
+        .start();
+    agent.await_log(&["connected to etcd"]);
+    let files = (0..2).map(|at| Family::create(real.log(&format!("own{at}.log")))).collect();
+    let load = Load::on(files, 5);
+    let mut families = Vec::new();
+    for round in 0..3 {
+        let mut new = Family::create(real.log(&format!("more/new{round}.log")));
+        new.write(100);
+        let begun = Instant::now();
+        let revision =
+            etcd.put_item(&format!("new{round}"), &real.log(&format!("more/new{round}.log*")), &real.topic);
+        topic.await_value(new.last());
+        eprintln!("from the item in etcd to the last line of its file in kafka: {:?}", begun.elapsed());
+        families.push(new);
+        etcd.control(&["kill"]);
+        load.await_more(200);
+        etcd.control(&["start"]);
+        etcd.control(&["ctl", "compact", &revision.to_string()]);
+    }
+    families.extend(load.end());
+    assert!(agent.is_alive());
+    agent.stop();
+    assert_complete(&topic.whole(), &families.iter().collect::<Vec<_>>());
 }
