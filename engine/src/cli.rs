@@ -90,7 +90,11 @@ fn validate(arguments: &ConfigArguments) -> Result<ExitCode> {
         eprintln!("warning: {warning}");
     }
     let items = plan.items.len();
-    Ok(print(&format!("the configuration is valid: {items} item{}\n", if items == 1 { "" } else { "s" })))
+    let more = if plan.etcd.is_some() { ", and those of etcd" } else { "" };
+    Ok(print(&format!(
+        "the configuration is valid: {items} item{}{more}\n",
+        if items == 1 { "" } else { "s" }
+    )))
 }
 
 fn state(arguments: &StateArguments) -> Result<ExitCode> {

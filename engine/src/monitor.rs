@@ -4,6 +4,8 @@
 //! It counts nothing that the engine counts: it looks at it about once a second, and when someone asks.
 //! Between two looks it costs the driver one histogram sample for each batch.
 
+mod etcd;
+
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +22,6 @@ use tracing::info;
 use crate::bell::Bell;
 use crate::config::Plan;
 use crate::driver::Driver;
-use crate::etcd::EtcdStatus;
 use crate::fs::FileError;
 use crate::http::{Ask, HttpLimits, HttpServer};
 use crate::kafka::{KafkaSink, SinkStatus};
@@ -29,6 +30,7 @@ use crate::progress::{Progress, Sample};
 use crate::state::StateError;
 use crate::status::{self, Facts, Question, Told};
 use crate::wanted::Wanted;
+use etcd::PublishedEtcd;
 
 /// Files whose last error is kept.
 const TROUBLES_MAX: usize = 64;
@@ -148,27 +150,6 @@ struct Published {
     items: Vec<Item>,
     rebuilds: u64,
     etcd: PublishedEtcd,
-}
-
-/// What is published of etcd's counts. Another thread that asks counts from 0 again.
-#[derive(Debug, Default)]
-struct PublishedEtcd {
-    sessions: u64,
-    lists: u64,
-    writes: u64,
-}
-
-impl PublishedEtcd {
-    fn follow(&mut self, metrics: &Metrics, status: &EtcdStatus, revision: u64) {
-        metrics.etcd_connected.set(status.connected.into());
-        metrics.etcd_applied_revision.set(revision.cast_signed());
-        metrics.etcd_items.set(gauge(status.items));
-        metrics.etcd_items_refused.set(gauge(status.refused.len()));
-        metrics.etcd_holding.set(status.holding.into());
-        metrics.etcd_connects.inc_by(growth(&mut self.sessions, status.sessions));
-        metrics.etcd_lists.inc_by(growth(&mut self.lists, status.lists));
-        metrics.etcd_status_writes.inc_by(growth(&mut self.writes, status.writes));
-    }
 }
 
 /// By how much a count has grown that may have begun again at 0.

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::path::Path;
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,8 +16,8 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use openssl::pkey::PKey;
 use openssl::ssl::{SslConnector, SslMethod, SslVersion};
-use openssl::x509::X509;
 use openssl::x509::store::X509StoreBuilder;
+use openssl::x509::{X509, X509VerifyResult};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -48,25 +49,7 @@ impl Connection {
         stream.set_nodelay(true).map_err(failed)?;
         let requests = match tls {
             None => serve(endpoint, stream).await?,
-            Some(tls) => {
-                let refused = |reason: String| EtcdError::Tls { endpoint: endpoint.to_owned(), reason };
-                let host = endpoint.rsplit_once(':').map_or(endpoint, |(host, _)| host);
-                let host = host.trim_start_matches('[').trim_end_matches(']');
-                let connector = connector(tls).map_err(refused)?;
-                let session = connector.configure().and_then(|session| session.into_ssl(host));
-                let session = session.and_then(|session| SslStream::new(session, stream));
-                let mut stream = session.map_err(|error| refused(error.to_string()))?;
-                if let Err(error) = std::pin::Pin::new(&mut stream).connect().await {
-                    let verdict = stream.ssl().verify_result();
-                    let why = if verdict == openssl::x509::X509VerifyResult::OK {
-                        ""
-                    } else {
-                        verdict.error_string()
-                    };
-                    return Err(refused(format!("{error}{}{why}", if why.is_empty() { "" } else { ": " })));
-                }
-                serve(endpoint, stream).await?
-            }
+            Some(tls) => serve(endpoint, encrypted(endpoint, stream, tls).await?).await?,
         };
         Ok(Connection { endpoint: endpoint.to_owned(), requests })
     }
@@ -92,6 +75,27 @@ impl Connection {
     /// Whether another request can be made.
     pub(super) fn is_open(&self) -> bool {
         !self.requests.is_closed()
+    }
+}
+
+/// TLS over a stream, with a peer whose certificate is trusted and has the name of the endpoint.
+async fn encrypted(
+    endpoint: &str,
+    stream: TcpStream,
+    tls: &TlsPlan,
+) -> Result<SslStream<TcpStream>, EtcdError> {
+    let refused = |reason: String| EtcdError::Tls { endpoint: endpoint.to_owned(), reason };
+    let host = endpoint.rsplit_once(':').map_or(endpoint, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let session = connector(tls).map_err(refused)?.configure().and_then(|session| session.into_ssl(host));
+    let stream = session.and_then(|session| SslStream::new(session, stream));
+    let mut stream = stream.map_err(|error| refused(error.to_string()))?;
+    match Pin::new(&mut stream).connect().await {
+        Ok(()) => Ok(stream),
+        Err(error) => Err(refused(match stream.ssl().verify_result() {
+            X509VerifyResult::OK => error.to_string(),
+            verdict => format!("{error}: {}", verdict.error_string()),
+        })),
     }
 }
 

@@ -65,6 +65,14 @@ pub enum EtcdError {
         /// What etcd says.
         reason: String,
     },
+    /// There is more for this host than any host has.
+    #[error("etcd at {endpoint} holds more than {} MiB for this host; `logdrive item list` shows what", bytes_max >> 20)]
+    TooMuch {
+        /// `host:port`.
+        endpoint: String,
+        /// What is taken.
+        bytes_max: usize,
+    },
     /// It answers with something else.
     #[error("etcd at {endpoint} answers what is not understood: {reason}")]
     Unclear {

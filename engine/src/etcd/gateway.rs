@@ -3,7 +3,7 @@
 //! Requests go one after the other over one connection, each watch over one of its own. Nothing is tried
 //! again here: whoever asks decides about that.
 
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -100,8 +100,12 @@ impl Gateway {
             let answer = self.connection.post(path, self.token.as_deref(), document).await?;
             let good = answer.status().is_success();
             let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
-            let broken = |reason: String| EtcdError::Broken { endpoint: self.endpoint.clone(), reason };
-            Ok((good, body.map_err(|error| broken(error.to_string()))?.to_bytes()))
+            let endpoint = || self.endpoint.clone();
+            let body = body.map_err(|error| match error.is::<LengthLimitError>() {
+                true => EtcdError::TooMuch { endpoint: endpoint(), bytes_max: ANSWER_BYTES_MAX },
+                false => EtcdError::Broken { endpoint: endpoint(), reason: error.to_string() },
+            });
+            Ok((good, body?.to_bytes()))
         };
         let (good, body) = timeout(PATIENCE, exchange).await.map_err(slow)??;
         let unclear = |reason: String| EtcdError::Unclear { endpoint: self.endpoint.clone(), reason };

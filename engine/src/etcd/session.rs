@@ -1,5 +1,6 @@
 //! The thread that asks etcd: connects, lists, watches, reports, and begins anew when that breaks.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,9 @@ const PAUSE_MIN: Duration = Duration::from_millis(200);
 
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// So many different failures are told until etcd answers again.
+const TOLD_MAX: usize = 16;
 
 /// How long an end waits for etcd to hear of it.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -91,7 +95,9 @@ impl Session {
                 warn!("the items of etcd that were kept cannot be read ({error}): etcd is waited for")
             }
         }
-        let (mut attempt, mut pause, mut told) = (0, PAUSE_MIN, String::new());
+        // What was said since etcd answered last: each endpoint has its own words, and says them once.
+        let mut told = BTreeSet::new();
+        let (mut attempt, mut pause) = (0, PAUSE_MIN);
         loop {
             let over = self.session(attempt, &mut told).await;
             let Err(Over::Failed(error)) = over else { return };
@@ -100,20 +106,28 @@ impl Session {
             }
             let line = error.to_string();
             self.shared.with(|status| status.last_error = Some(line.clone()));
-            if line != told {
+            if told.len() < TOLD_MAX && !told.contains(&line) {
                 warn!("{line}; its items as they were stay in force");
-                told = line;
+                told.insert(line);
             }
             attempt += 1;
             tokio::select! {
-                () = sleep(pause) => {}
+                () = sleep(self.spread(pause, attempt)) => {}
                 () = dismissed(&mut self.views) => return,
             }
             pause = (pause * 2).min(PAUSE_MAX);
         }
     }
 
-    async fn session(&mut self, attempt: usize, told: &mut String) -> Result<(), Over> {
+    /// Between half and one and a half of a pause: what all agents have lost at the same moment they are not to
+    /// ask for at the same moment.
+    fn spread(&self, pause: Duration, attempt: usize) -> Duration {
+        let text = format!("{} {attempt}", self.speaker.instance);
+        let chance = xxhash_rust::xxh3::xxh3_64(text.as_bytes()) as f64 / u64::MAX as f64;
+        pause.mul_f64(0.5 + chance)
+    }
+
+    async fn session(&mut self, attempt: usize, told: &mut BTreeSet<String>) -> Result<(), Over> {
         let mut gateway = Gateway::open(&self.terms.plan, attempt).await?;
         self.list(&mut gateway).await?;
         told.clear();
@@ -191,7 +205,8 @@ impl Session {
         Ok(())
     }
 
-    /// Keeps what is in force on disk, and hands it over.
+    /// Keeps what is in force on disk, and hands it over. Also if only the revision is new: by it the next
+    /// start tells an etcd that has lost its data.
     fn keep(&mut self) {
         if let Err(error) = cache::keep(&self.state_dir, &self.mirror) {
             warn!("the items of etcd cannot be kept for the next start: {error}");

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::lines::{Family, append, assert_complete, values};
@@ -200,7 +201,7 @@ fn g08_everything_is_listed_again_and_that_disturbs_nothing() {
     let (site, etcd) = (Site::new(), Member::start());
     let mut a = Family::create(site.log("a.log"));
     etcd.put_item("a", &site.log("a.log"), TOPIC);
-    let agent = agent_with(&site, &etcd.endpoint(), "relist = '1s'").start();
+    let mut agent = agent_with(&site, &etcd.endpoint(), "relist = '1s'").start();
     a.write(100);
     site.topic.await_count(100);
     let before = (of_file(&agent, "a.log").unwrap().0, descriptor_of(&agent, "a.log"));
@@ -208,6 +209,15 @@ fn g08_everything_is_listed_again_and_that_disturbs_nothing() {
     until_true("listed again", || agent.metric("logdrive_etcd_lists_total") >= lists + 2.0);
     a.write(100);
     site.topic.await_count(200);
+    // Nor does a file that is read again, whatever it says of etcd.
+    agent.signal(Signal::HUP);
+    agent.await_log(&["configuration reloaded"]);
+    agent_with(&site, &etcd.endpoint(), "relist = '2s'");
+    agent.signal(Signal::HUP);
+    until_true("reloaded again", || agent.count_log(&["configuration reloaded"]) == 2);
+    until_true("etcd is asked anew", || agent.count_log(&["connected to etcd"]) == 2);
+    a.write(100);
+    site.topic.await_count(300);
     assert_eq!(before, (of_file(&agent, "a.log").unwrap().0, descriptor_of(&agent, "a.log")));
     agent.stop();
     assert_complete(&site.whole(), &[&a]);
