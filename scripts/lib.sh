@@ -117,6 +117,35 @@ listening_inodes() { # PORT
         /proc/net/tcp /proc/net/tcp6 2>/dev/null || true
 }
 
+owns_port() { # PID PORT
+    local inode
+    for inode in $(listening_inodes "$2"); do
+        [[ -z $(find "/proc/$1/fd" -lname "socket:\[$inode\]" 2>/dev/null) ]] || return 0
+    done
+    return 1
+}
+
+# Whether a process has closed everything. That its command line is gone is not enough: memory goes first, and the
+# ports are still taken then.
+has_ended() { # PID
+    local state threads
+    state=$(sed -n 's/^State:[[:blank:]]*\(.\).*/\1/p' "/proc/$1/status" 2>/dev/null) || true
+    threads=$(sed -n 's/^Threads:[[:blank:]]*//p' "/proc/$1/status" 2>/dev/null) || true
+    [[ -z $state || ($state == [ZX] && ${threads:-0} -le 1) ]]
+}
+
+gone_within() { # SECONDS PID...
+    local deadline=$((SECONDS + $1)) pid left
+    shift
+    while :; do
+        left=
+        for pid in "$@"; do has_ended "$pid" || left=yes; done
+        [[ -n $left ]] || return 0
+        [[ $SECONDS -lt $deadline ]] || return 1
+        sleep 0.05
+    done
+}
+
 # The first of COUNT neighbouring ports that nobody listens on, below the range from which the kernel takes the
 # ports of outgoing connections.
 free_ports() { # COUNT

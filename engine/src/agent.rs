@@ -29,6 +29,8 @@ use crate::kafka::KafkaSink;
 use crate::monitor::Monitor;
 use crate::setup;
 use crate::state::StateStore;
+use crate::status;
+use crate::wanted::{LINE_BUFFER_MAX, Wanted};
 use crate::watch::Watch;
 
 /// The sink's watchdog and the progress line are looked after this often.
@@ -77,7 +79,8 @@ async fn serve<R: Reads>(
     let mut signals = Signals::new()?;
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let sink = KafkaSink::new(setup::kafka(&plan.kafka), setup::budget(&plan.limits), &host, bell.clone())?;
-    let line_buffer_max = plan.items.iter().map(|item| item.frame.buffer_bytes_min()).max().unwrap_or(0);
+    let line_buffers = plan.items.iter().map(|item| item.frame.buffer_bytes_min());
+    let line_buffer_max = line_buffers.chain(plan.etcd.iter().map(|_| LINE_BUFFER_MAX)).max().unwrap_or(0);
     let strays = slots.iter().map(|(_, checkpoint)| *checkpoint).collect();
     let engine = Engine::new(setup::limits(&plan), line_buffer_max, wall_ns() as u64, strays);
     let lost_to_end = slots.is_empty() && plan.state.on_lost == config::ReadFrom::End;
@@ -94,11 +97,13 @@ async fn serve<R: Reads>(
     let mut driver: AgentDriver<R> =
         Driver::new(engine, (reads, sink, files, watch), store, slots, monitor.metrics());
     let items = Items::new(host, lost_to_end);
+    let wanted = Wanted::new(&plan.state.dir, line_buffer_max, bell.clone());
     let alarm = Alarm::new().context("cannot have a timer")?;
     let credentials = Credentials::watch().context("cannot start a thread")?;
     let tick_at = Nanos(0);
-    let mut agent = Agent { items, plan: None, clock, bell, monitor, reread, credentials, alarm, tick_at };
-    agent.apply(&mut driver, plan)?;
+    let mut agent =
+        Agent { items, wanted, plan: None, clock, bell, monitor, reread, credentials, alarm, tick_at };
+    agent.adopt(&mut driver, plan)?;
     agent.ship(&mut driver, &mut signals).await;
     let code = agent.stop(driver, &mut signals).await?;
     // A read that hangs in the kernel would hold up the end of the ring, perhaps for ever.
@@ -108,6 +113,7 @@ async fn serve<R: Reads>(
 /// What lives as long as the process, beside the driver.
 struct Agent {
     items: Items,
+    wanted: Wanted,
     /// The plan in force; `None` before the first.
     plan: Option<Plan>,
     clock: Clock,
@@ -120,6 +126,14 @@ struct Agent {
 }
 
 impl Agent {
+    /// Puts a plan of the configuration in force, with the items that etcd adds to it.
+    fn adopt<R: Reads>(&mut self, driver: &mut AgentDriver<R>, base: Plan) -> Result<()> {
+        self.apply(driver, self.wanted.with_items(&base))?;
+        // Also for what no item tells: their order, say, or that a tree was mounted.
+        driver.engine.list_all();
+        self.wanted.adopt(base)
+    }
+
     /// Puts a plan in force: the first one, or the difference to the one before.
     fn apply<R: Reads>(&mut self, driver: &mut AgentDriver<R>, plan: Plan) -> Result<()> {
         let now = self.clock.now();
@@ -139,12 +153,14 @@ impl Agent {
                 self.items.forget_routes();
             }
         }
-        self.items.apply(driver, &plan, now)?;
+        let changed = self.items.apply(driver, &plan, now)?;
         driver.files_mut().replace_rules(self.items.rules(&plan));
-        for root in setup::roots(&plan) {
-            driver.engine.add_root(root);
+        for patterns in changed {
+            for root in setup::roots(patterns.roots()) {
+                driver.engine.add_root(root.clone());
+                driver.engine.list_below(&root, |directory| patterns.could_match_below(directory));
+            }
         }
-        driver.engine.list_all();
         self.credentials.planned(&plan.kafka);
         self.plan = Some(plan);
         Ok(())
@@ -184,9 +200,17 @@ impl Agent {
             }
             driver.tick(moment.now);
             self.monitor.tick(driver, moment.now);
+            self.monitor.publish_etcd(&self.wanted);
+            self.wanted
+                .tell(moment.now, |revision| status::view(driver, self.plan.as_ref(), revision, moment.now));
+        }
+        if let Some(plan) = self.wanted.news()
+            && let Err(reason) = self.apply(driver, plan)
+        {
+            error!("what etcd wants cannot be put in force: {reason}");
         }
         let more = driver.turn(moment);
-        self.monitor.answer(driver, self.plan.as_ref(), moment.now);
+        self.monitor.answer(driver, self.plan.as_ref(), &self.wanted, moment.now);
         if more {
             tokio::task::yield_now().await;
             return None;
@@ -208,7 +232,7 @@ impl Agent {
     /// Reads the configuration again; an invalid one leaves the old one in force, whole.
     fn reload<R: Reads>(&mut self, driver: &mut AgentDriver<R>) {
         let outcome =
-            (self.reread)().and_then(|plan| self.apply(driver, plan).map_err(|error| one_line(&error)));
+            (self.reread)().and_then(|plan| self.adopt(driver, plan).map_err(|error| one_line(&error)));
         self.monitor.reloaded(outcome.is_ok());
         match outcome {
             Ok(()) => info!("configuration reloaded"),
@@ -236,6 +260,7 @@ impl Agent {
         let settled = driver.engine.is_settled();
         self.monitor.finish(&driver, self.clock.now());
         driver.close(self.clock.moment()).context("the state could not be written to the end")?;
+        self.wanted.close();
         if settled {
             info!("stopped; everything that was sent is acknowledged");
         } else {

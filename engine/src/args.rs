@@ -3,12 +3,15 @@
 //! Values are kept as text where a configuration key takes them too: the key's own kind checks them
 //! later, so that a flag and a file are refused in the same words.
 
+mod etcd;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Setting, Typed};
+pub use etcd::{AgentsArguments, EtcdArguments, ItemArguments, ItemVerb, ScopeArguments};
 
 /// Moves log lines from files into Kafka: at least once, in order, and never forgotten before Kafka has them.
 #[derive(Parser, Debug)]
@@ -33,6 +36,10 @@ pub enum Verb {
     Explain(ExplainArguments),
     /// Look at or change what is remembered about files; stop the agent before a change.
     State(StateArguments),
+    /// See, put, delete, check and compare the collection items that stand in etcd.
+    Item(ItemArguments),
+    /// Show all agents that report to etcd: their items, lag and errors.
+    Agents(AgentsArguments),
 }
 
 /// The configuration: a file, flags, or both.
@@ -161,17 +168,12 @@ impl ConfigArguments {
             ("--read-from", "item.read_from", &self.read_from),
             ("--state-dir", "state.dir", &self.state_dir),
         ]);
-        let set = self.set.iter().map(|(path, text)| Setting {
-            flag: format!("--set {path}"),
-            path: path.clone(),
-            text: text.clone(),
-        });
         Typed {
             config: self.config.clone(),
             include: self.include.clone(),
             exclude: self.exclude.clone(),
             topic: self.topic.clone(),
-            settings: flags.chain(set).collect(),
+            settings: flags.chain(set(&self.set)).collect(),
         }
     }
 }
@@ -200,6 +202,15 @@ impl StateArguments {
         let settings = settings([("--state-dir", "state.dir", &self.state_dir)]).collect();
         Typed { config: self.config.clone(), settings, ..Typed::default() }
     }
+}
+
+/// The keys of `--set`.
+fn set(pairs: &[(String, String)]) -> impl Iterator<Item = Setting> {
+    pairs.iter().map(|(path, text)| Setting {
+        flag: format!("--set {path}"),
+        path: path.clone(),
+        text: text.clone(),
+    })
 }
 
 impl Arguments {
@@ -271,13 +282,31 @@ mod tests {
             "state show 00ff",
             "state set 00ff 17 --config /c",
             "state forget 00ff",
+            "item list --endpoints h:2379",
+            "item list --group web --config /c",
+            "item put nginx f.toml --group web --prefix /p",
+            "item --endpoints h put nginx - --host h1",
+            "item delete nginx --host h1 --set etcd.username=me",
+            "item lint a.toml b.json",
+            "item diff dir --group web",
+            "agents --json --endpoints h:2379",
         ] {
             let read = Arguments::read(["logdrive"].into_iter().chain(words.split_whitespace()));
             assert!(read.is_ok(), "{words}: {}", read.unwrap_err());
         }
-        for words in
-            ["", "runn", "state set 00ff", "state set 00ff -1", "run --set x", "explain", "run extra"]
-        {
+        for words in [
+            "",
+            "runn",
+            "state set 00ff",
+            "state set 00ff -1",
+            "run --set x",
+            "explain",
+            "run extra",
+            "item put a f",
+            "item lint",
+            "item put a f --group g --host h",
+            "agents x",
+        ] {
             let read = Arguments::read(["logdrive"].into_iter().chain(words.split_whitespace()));
             assert!(read.is_err(), "{words}");
         }

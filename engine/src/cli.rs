@@ -1,6 +1,7 @@
 //! The verbs: from what was typed to an exit code. Errors are printed here, and nowhere else.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -8,11 +9,16 @@ use logdrive_core::position::Position;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::agent;
-use crate::args::{Arguments, ConfigArguments, RunArguments, StateArguments, StateVerb, Verb};
-use crate::config::{self, EXIT_CONFIG, Host, Plan, Refused, Typed};
+use crate::args::{
+    AgentsArguments, Arguments, ConfigArguments, EtcdArguments, ItemArguments, ItemVerb, RunArguments,
+    ScopeArguments, StateArguments, StateVerb, Verb,
+};
+use crate::config::{self, EXIT_CONFIG, Host, ItemLimits, Plan, Refused, Typed};
+use crate::etcd::verbs::{self, Remote, Scope};
 use crate::explain;
 use crate::logging;
 use crate::state::{self, Selector};
+use crate::wanted::{LINE_BUFFER_MAX, with_remembered};
 
 /// Reads the command line and does what it says.
 #[must_use]
@@ -28,18 +34,18 @@ pub fn main() -> ExitCode {
         Verb::Run(arguments) => run(&arguments),
         Verb::Validate(arguments) => validate(&arguments),
         Verb::Explain(arguments) => load(&arguments.config.typed())
-            .map(|plan| print(&explain::explain(&plan, &arguments.path)))
+            .map(|plan| print(&explain::explain(&with_remembered(plan), &arguments.path)))
             .map_err(Into::into),
         Verb::State(arguments) => state(&arguments),
+        Verb::Item(arguments) => item(&arguments),
+        Verb::Agents(arguments) => agents(&arguments),
     };
     outcome.unwrap_or_else(|error| {
         if let Some(refused) = error.downcast_ref::<Refused>() {
             eprintln!("{refused}");
             return ExitCode::from(EXIT_CONFIG);
         }
-        let mut line = String::new();
-        logging::escape_text(&one_line(&error), &mut line);
-        eprintln!("error: {line}");
+        eprintln!("error: {}", escaped(&one_line(&error)));
         ExitCode::FAILURE
     })
 }
@@ -84,7 +90,11 @@ fn validate(arguments: &ConfigArguments) -> Result<ExitCode> {
         eprintln!("warning: {warning}");
     }
     let items = plan.items.len();
-    Ok(print(&format!("the configuration is valid: {items} item{}\n", if items == 1 { "" } else { "s" })))
+    let more = if plan.etcd.is_some() { ", and those of etcd" } else { "" };
+    Ok(print(&format!(
+        "the configuration is valid: {items} item{}{more}\n",
+        if items == 1 { "" } else { "s" }
+    )))
 }
 
 fn state(arguments: &StateArguments) -> Result<ExitCode> {
@@ -104,6 +114,81 @@ fn state(arguments: &StateArguments) -> Result<ExitCode> {
         }
     };
     Ok(print(&text))
+}
+
+/// What an item is held against when nobody knows yet which host will collect it.
+fn limits(arguments: &EtcdArguments) -> Result<ItemLimits, Refused> {
+    let message_bytes_max = config::message_bytes_max(&arguments.typed())?;
+    Ok(ItemLimits { message_bytes_max, line_buffer_max: LINE_BUFFER_MAX })
+}
+
+/// Where etcd is, from whatever of the configuration says so.
+fn remote(arguments: &EtcdArguments) -> Result<Remote, Refused> {
+    let remote = Remote { plan: config::etcd(&arguments.typed())?, limits: limits(arguments)? };
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        eprintln!("warning: passwords may get into core dumps: {error}");
+    }
+    Ok(remote)
+}
+
+impl ScopeArguments {
+    fn scope(&self) -> Scope {
+        match (&self.group, &self.host) {
+            (Some(group), _) => Scope::Group(group.clone()),
+            (None, host) => Scope::Host(host.clone().expect("the command line wants one of both")),
+        }
+    }
+}
+
+fn item(arguments: &ItemArguments) -> Result<ExitCode> {
+    let remote = || remote(&arguments.etcd);
+    let text = match &arguments.verb {
+        ItemVerb::Lint { files } => return lint(&limits(&arguments.etcd)?, files),
+        ItemVerb::List { group, host } => {
+            let host = host.clone().map(Scope::Host);
+            remote()?.list(group.clone().map(Scope::Group).or(host).as_ref())?
+        }
+        ItemVerb::Put { name, file, scope } => remote()?.put(&scope.scope(), name, file)?,
+        ItemVerb::Delete { name, scope } => remote()?.delete(&scope.scope(), name)?,
+        ItemVerb::Diff { path, scope } => {
+            let difference = remote()?.diff(&scope.scope(), path)?;
+            print(&difference.text);
+            return Ok(if difference.is_empty { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+    };
+    Ok(print(&text))
+}
+
+/// Every file is named that is no item.
+fn lint(limits: &ItemLimits, files: &[PathBuf]) -> Result<ExitCode> {
+    let mut code = ExitCode::SUCCESS;
+    for file in files {
+        match verbs::lint(limits, file) {
+            Ok(item) => {
+                print(&format!("{}: item `{}` to topic `{}`\n", file.display(), item.name, item.topic));
+            }
+            Err(error) => {
+                eprintln!("error: {}", escaped(&one_line(&error)));
+                code = ExitCode::from(EXIT_CONFIG);
+            }
+        }
+    }
+    Ok(code)
+}
+
+fn agents(arguments: &AgentsArguments) -> Result<ExitCode> {
+    let reports = remote(&arguments.etcd)?.agents()?;
+    if arguments.json {
+        return Ok(print(&(serde_json::to_string_pretty(&reports)? + "\n")));
+    }
+    let now = (crate::clock::wall_ns() / 1_000_000_000).unsigned_abs();
+    Ok(print(&verbs::agents_table(&reports, now)))
+}
+
+fn escaped(text: &str) -> String {
+    let mut line = String::new();
+    logging::escape_text(text, &mut line);
+    line
 }
 
 /// Prints what was asked for; a reader that has gone away is no error.

@@ -1,5 +1,6 @@
 //! `logdrive explain PATH`: which item takes a file, what the file is, how far it is read, and why it
-//! is or is not read. Looks at the configuration, the file and the state; asks no running agent.
+//! is or is not read. Looks at the configuration, the file and the state, where the last items of etcd are kept;
+//! asks no running agent.
 
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;

@@ -1,6 +1,6 @@
 //! The plan's items in the engine and the sink: which is which, and what a new plan changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -10,7 +10,7 @@ use logdrive_core::source::ItemId;
 use tracing::info;
 
 use crate::clock::wall_ns;
-use crate::config::{ItemPlan, Plan};
+use crate::config::{ItemPlan, Patterns, Plan};
 use crate::driver::Driver;
 use crate::driver::{Files, Watches};
 use crate::io::Reads;
@@ -22,6 +22,8 @@ use crate::setup::{self, PlanRules};
 struct Known {
     id: ItemId,
     plan: Option<ItemPlan>,
+    /// What it has to do with directories.
+    patterns: Patterns,
     routed: bool,
 }
 
@@ -54,7 +56,8 @@ impl Items {
         }
     }
 
-    /// Brings engine and sink to what the plan says.
+    /// Brings engine and sink to what the plan says. Returns the patterns of what has changed, before and
+    /// after: their directories are to be looked at by the new rules.
     ///
     /// # Errors
     /// A route that Kafka would refuse.
@@ -63,32 +66,40 @@ impl Items {
         driver: &mut Driver<R, KafkaSink, F, W>,
         plan: &Plan,
         now: Nanos,
-    ) -> Result<()> {
+    ) -> Result<Vec<Patterns>> {
         for item in &plan.items {
             setup::route(item).check()?;
         }
+        let mut changed = Vec::new();
+        let wanted: HashSet<&str> = plan.items.iter().map(|item| &item.name[..]).collect();
         for (name, known) in &mut self.known {
-            let wanted = plan.items.iter().any(|item| item.name == *name);
-            if !wanted && known.plan.take().is_some() {
+            if !wanted.contains(&name[..]) && known.plan.take().is_some() {
                 info!(item = name, "item removed: its files are let go, their positions kept");
                 driver.engine.retire_item(known.id, now);
+                // Another item may take them.
+                changed.push(known.patterns.clone());
             }
         }
-        for item in &plan.items {
-            self.apply_item(driver, item)?;
+        for (item, index) in plan.items.iter().zip(0..) {
+            changed.extend(self.apply_item(driver, item, || plan.patterns.only(ItemId(index)))?);
         }
-        Ok(())
+        Ok(changed)
     }
 
+    /// Brings one item to what its plan says. Returns the patterns that have changed for that.
     fn apply_item<R: Reads, F: Files, W: Watches>(
         &mut self,
         driver: &mut Driver<R, KafkaSink, F, W>,
         item: &ItemPlan,
-    ) -> Result<()> {
+        patterns: impl FnOnce() -> Patterns,
+    ) -> Result<Vec<Patterns>> {
         let known = self.known.get(&item.name);
         if known.is_some_and(|known| known.routed && known.plan.as_ref() == Some(item)) {
-            return Ok(());
+            return Ok(Vec::new());
         }
+        let patterns = patterns();
+        let mut changed = vec![patterns.clone()];
+        changed.extend(known.map(|known| known.patterns.clone()));
         let first_sight = driver.first_sight(&item.name, wall_ns() / 1_000_000);
         let mut policy = setup::policy(item, first_sight);
         if self.lost_to_end && !first_sight {
@@ -104,8 +115,8 @@ impl Items {
         };
         driver.sink.define_route(id, setup::route(item))?;
         driver.name_item(id, &item.name);
-        self.known.insert(item.name.clone(), Known { id, plan: Some(item.clone()), routed: true });
-        Ok(())
+        self.known.insert(item.name.clone(), Known { id, plan: Some(item.clone()), patterns, routed: true });
+        Ok(changed)
     }
 
     /// The rules of discovery for this plan.

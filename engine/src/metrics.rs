@@ -139,6 +139,22 @@ pub struct Metrics {
     pub checkpoint_age_seconds: Seconds,
     /// From the read of a batch to its acknowledgement; each batch counts once.
     pub read_to_ack_seconds: Histogram,
+    /// 1 while etcd answers.
+    pub etcd_connected: Gauge,
+    /// The revision of etcd whose items are in force.
+    pub etcd_applied_revision: Gauge,
+    /// Items of etcd in force.
+    pub etcd_items: Gauge,
+    /// What etcd wants and does not get.
+    pub etcd_items_refused: Gauge,
+    /// 1 while items are in force that etcd has lost.
+    pub etcd_holding: Gauge,
+    /// Connections to etcd that came about.
+    pub etcd_connects: Counter,
+    /// Times that everything was listed.
+    pub etcd_lists: Counter,
+    /// Times that the state of this agent was written to etcd.
+    pub etcd_status_writes: Counter,
 }
 
 impl Metrics {
@@ -177,6 +193,14 @@ impl Metrics {
             oldest_unacked_seconds: Seconds::default(),
             checkpoint_age_seconds: Seconds::default(),
             read_to_ack_seconds: Histogram::new(LATENCY_BUCKETS_SECONDS),
+            etcd_connected: Gauge::default(),
+            etcd_applied_revision: Gauge::default(),
+            etcd_items: Gauge::default(),
+            etcd_items_refused: Gauge::default(),
+            etcd_holding: Gauge::default(),
+            etcd_connects: Counter::default(),
+            etcd_lists: Counter::default(),
+            etcd_status_writes: Counter::default(),
         };
         metrics.register(version);
         metrics
@@ -221,6 +245,26 @@ impl Metrics {
         r.register("checkpoint_age_seconds", "Time since all positions were durable", age);
         let read_to_ack = self.read_to_ack_seconds.clone();
         r.register("read_to_ack_seconds", "From the read of a batch to its acknowledgement", read_to_ack);
+        self.register_etcd();
+    }
+
+    fn register_etcd(&mut self) {
+        let r = &mut self.registry;
+        r.register("etcd_connected", "1 while etcd answers", self.etcd_connected.clone());
+        let revision = self.etcd_applied_revision.clone();
+        r.register("etcd_applied_revision", "The revision whose items are in force", revision);
+        r.register("etcd_items", "Items of etcd in force", self.etcd_items.clone());
+        let refused = self.etcd_items_refused.clone();
+        r.register("etcd_items_refused", "What etcd wants and does not get", refused);
+        r.register(
+            "etcd_holding",
+            "1 while items are in force that etcd has lost",
+            self.etcd_holding.clone(),
+        );
+        r.register("etcd_connects", "Connections to etcd that came about", self.etcd_connects.clone());
+        r.register("etcd_lists", "Times that everything was listed", self.etcd_lists.clone());
+        let writes = self.etcd_status_writes.clone();
+        r.register("etcd_status_writes", "Times that the state of this agent was written", writes);
     }
 
     /// The handles of one item; all its series exist from then on.
@@ -414,7 +458,7 @@ mod tests {
             .collect();
         let exported = exported(&used().text());
         assert_eq!(documented, exported);
-        assert_eq!(documented.len(), 31);
+        assert_eq!(documented.len(), 39);
         for reason in DropReason::ALL {
             assert!(page.contains(&format!("`{}`", reason.label())));
         }

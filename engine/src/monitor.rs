@@ -4,6 +4,8 @@
 //! It counts nothing that the engine counts: it looks at it about once a second, and when someone asks.
 //! Between two looks it costs the driver one histogram sample for each batch.
 
+mod etcd;
+
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,6 +29,8 @@ use crate::metrics::{ItemMetrics, Metrics};
 use crate::progress::{Progress, Sample};
 use crate::state::StateError;
 use crate::status::{self, Facts, Question, Told};
+use crate::wanted::Wanted;
+use etcd::PublishedEtcd;
 
 /// Files whose last error is kept.
 const TROUBLES_MAX: usize = 64;
@@ -145,6 +149,13 @@ struct Published {
     /// Indexed by [`ItemId`].
     items: Vec<Item>,
     rebuilds: u64,
+    etcd: PublishedEtcd,
+}
+
+/// By how much a count has grown that may have begun again at 0.
+fn growth(before: &mut u64, now: u64) -> u64 {
+    let before = std::mem::replace(before, now);
+    now.checked_sub(before).unwrap_or(now)
 }
 
 impl Published {
@@ -173,8 +184,7 @@ impl Published {
         self.counts = now;
         // A new connection counts from 0 again.
         let rebuilds = sink.counters.rebuilds;
-        metrics.producer_rebuilds.inc_by(rebuilds.checked_sub(self.rebuilds).unwrap_or(rebuilds));
-        self.rebuilds = rebuilds;
+        metrics.producer_rebuilds.inc_by(growth(&mut self.rebuilds, rebuilds));
         metrics.kafka_queue_messages.set(gauge(sink.queue_messages));
     }
 }
@@ -233,7 +243,13 @@ impl Monitor {
     }
 
     /// Answers what was asked since the last turn; without a question this is one atomic load.
-    pub fn answer<R, F, W>(&mut self, driver: &Driver<R, KafkaSink, F, W>, plan: Option<&Plan>, now: Nanos) {
+    pub fn answer<R, F, W>(
+        &mut self,
+        driver: &Driver<R, KafkaSink, F, W>,
+        plan: Option<&Plan>,
+        wanted: &Wanted,
+        now: Nanos,
+    ) {
         while let Ok(question) = self.questions.try_recv() {
             let begun = Instant::now();
             let sink = driver.sink.status();
@@ -249,12 +265,18 @@ impl Monitor {
                 }
                 Question::Status(reply) => {
                     self.publish(driver, &sink, now);
-                    let facts = Facts { version: VERSION, io: self.io, metrics: &self.metrics };
+                    let facts = Facts { version: VERSION, io: self.io, metrics: &self.metrics, wanted };
                     let answer = status::report(driver, &sink, plan, facts, now);
                     let _left = reply.send(Told { answer, took: begun.elapsed() });
                 }
             }
         }
+    }
+
+    /// About once a second, if etcd is asked: how it stands there.
+    pub fn publish_etcd(&mut self, wanted: &Wanted) {
+        let revision = wanted.revision();
+        wanted.look_at_etcd(|status| self.published.etcd.follow(&self.metrics, status, revision));
     }
 
     /// The configuration was read again.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use logdrive_core::plan::{ItemPolicy, Limits, ReadFrom, UnlinkedHold};
 use logdrive_core::source::ItemId;
 
-use crate::config::{self, ItemPlan, KafkaPlan, LimitsPlan, Plan};
+use crate::config::{self, ItemPlan, KafkaPlan, LimitsPlan, Origin, Plan};
 use crate::fs::{Rules, Symlinks};
 use crate::io::probe::Io;
 use crate::kafka::{self, InFlightBudget, KafkaSettings, MESSAGES_MAX, Route};
@@ -148,7 +148,10 @@ pub struct PlanRules {
     patterns: Arc<config::Patterns>,
     /// The patterns of the items that follow every link.
     following: config::Patterns,
-    roots: Vec<PathBuf>,
+    /// What is spelled out by whoever configures this host. What etcd spells out is not: a link on the way
+    /// may be anybody's.
+    spelled: Vec<PathBuf>,
+    /// Indexed by the engine's [`ItemId`].
     symlinks: Vec<Symlinks>,
     /// The engine's item for each of the plan's.
     items: Vec<ItemId>,
@@ -158,18 +161,24 @@ impl PlanRules {
     /// The rules of a plan whose `n`-th item is the engine's `items[n]`.
     #[must_use]
     pub fn new(plan: &Plan, items: &[ItemId]) -> PlanRules {
-        let symlinks = plan.items.iter().map(|item| match item.symlinks {
-            config::Symlinks::Owner => Symlinks::Owner,
-            config::Symlinks::Follow => Symlinks::Follow,
-            config::Symlinks::Never => Symlinks::Never,
-        });
+        let mut symlinks = vec![Symlinks::Never; items.iter().map(|id| id.0 as usize + 1).max().unwrap_or(0)];
+        for (id, item) in items.iter().zip(&plan.items) {
+            symlinks[id.0 as usize] = match item.symlinks {
+                config::Symlinks::Owner => Symlinks::Owner,
+                config::Symlinks::Follow => Symlinks::Follow,
+                config::Symlinks::Never => Symlinks::Never,
+            };
+        }
+        let of_file = plan.items.iter().zip(0..).filter(|(item, _)| item.origin == Origin::File);
+        let mut spelled = plan.patterns.roots_of(of_file.map(|(_, index)| ItemId(index)));
+        spelled.extend(plan.etcd.iter().flat_map(|etcd| etcd.allow_paths.iter().cloned()));
         let trusting = plan.items.iter().filter(|item| item.symlinks == config::Symlinks::Follow);
         let following = trusting.map(|item| (&item.include[..], &item.exclude[..]));
         PlanRules {
             patterns: plan.patterns.clone(),
             following: config::Patterns::new(following).expect("the plan has compiled them"),
-            roots: plan.patterns.roots(),
-            symlinks: symlinks.collect(),
+            spelled,
+            symlinks,
             items: items.to_vec(),
         }
     }
@@ -185,8 +194,7 @@ impl Rules for PlanRules {
     }
 
     fn symlinks(&self, item: ItemId) -> Symlinks {
-        let at = self.items.iter().position(|&known| known == item);
-        at.map_or(Symlinks::Never, |at| self.symlinks[at])
+        self.symlinks.get(item.0 as usize).copied().unwrap_or(Symlinks::Never)
     }
 
     fn follows_below(&self, directory: &[u8]) -> bool {
@@ -195,7 +203,7 @@ impl Rules for PlanRules {
 
     fn spelled_out(&self, directory: &[u8]) -> usize {
         let shared = |root: &PathBuf| shared_components(root.as_os_str().as_bytes(), directory);
-        self.roots.iter().map(shared).max().unwrap_or(0)
+        self.spelled.iter().map(shared).max().unwrap_or(0)
     }
 }
 
@@ -233,8 +241,8 @@ pub fn fixed_differences(old: &Plan, new: &Plan) -> Vec<&'static str> {
     differs.into_iter().filter_map(|(differs, key)| differs.then_some(key)).collect()
 }
 
-/// The directories to begin with.
+/// Directories as the engine knows them.
 #[must_use]
-pub fn roots(plan: &Plan) -> Vec<logdrive_core::discover::RawPath> {
-    plan.patterns.roots().iter().map(|root| Arc::from(root.as_os_str().as_bytes())).collect()
+pub fn roots(roots: Vec<PathBuf>) -> Vec<logdrive_core::discover::RawPath> {
+    roots.iter().map(|root| Arc::from(root.as_os_str().as_bytes())).collect()
 }

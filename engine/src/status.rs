@@ -3,21 +3,24 @@
 //! The driver owns the truth, so it is asked, and answers between two of its turns. Nothing is
 //! collected that nobody asked for.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use logdrive_core::engine::SourceStatus;
 use logdrive_core::position::Nanos;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use crate::config::Plan;
+use crate::config::{ItemPlan, Origin, Plan};
 use crate::driver::Driver;
+use crate::etcd::{EtcdStatus, ItemView, View};
 use crate::kafka::{KafkaSink, SinkStatus};
 use crate::metrics::Metrics;
 use crate::monitor::{AgentMetrics, Trouble};
+use crate::wanted::Wanted;
 
 /// A line in flight for longer than this is a sign that Kafka cannot be reached.
 const UNACKED_MAX: Duration = Duration::from_secs(30);
@@ -75,6 +78,8 @@ pub struct StatusReport {
     pub state: StateStatus,
     /// The way out.
     pub kafka: KafkaStatus,
+    /// Where more items come from, if etcd is asked.
+    pub etcd: Option<EtcdStatus>,
 }
 
 /// One collection item.
@@ -94,6 +99,10 @@ pub struct ItemStatus {
     pub lines_acked: u64,
     /// Lines dropped since the start, for any reason.
     pub lines_dropped: u64,
+    /// Bytes acknowledged since the start.
+    pub bytes_acked: u64,
+    /// What stands in the way of one of its files, or of its topic, as long as it does.
+    pub last_error: Option<String>,
 }
 
 /// Something that went wrong with a file or directory.
@@ -203,6 +212,8 @@ pub struct Facts<'a> {
     pub io: &'static str,
     /// As they were just published.
     pub metrics: &'a Metrics,
+    /// What is to be collected, and who says so.
+    pub wanted: &'a Wanted,
 }
 
 /// Whether lines can be read and delivered now.
@@ -255,7 +266,7 @@ pub fn report<R, F, W>(
         io: facts.io.to_owned(),
         brokers: brokers.collect(),
         readiness: readiness(driver, sink, now),
-        items: items(driver, plan, &sources),
+        items: items(driver, sink, plan, &sources),
         files: sources.iter().map(|source| file(source, notes)).collect(),
         errors: notes.troubles().iter().map(|trouble| path_error(trouble, now)).collect(),
         state: StateStatus {
@@ -277,37 +288,83 @@ pub fn report<R, F, W>(
             oldest_unacked_seconds: metrics.oldest_unacked_seconds.get(),
             last_error: sink.last_error.clone(),
         },
+        etcd: facts.wanted.look_at_etcd(EtcdStatus::clone),
     }
 }
 
-/// The items that are configured.
+/// How the agent is, as etcd is told. `revision` is that of the items in force.
+#[must_use]
+pub fn view<R, F, W>(
+    driver: &Driver<R, KafkaSink, F, W>,
+    plan: Option<&Plan>,
+    revision: u64,
+    now: Nanos,
+) -> View {
+    let sink = driver.sink.status();
+    let Readiness { ready, reason } = readiness(driver, &sink, now);
+    let of_etcd = |plan: &Plan| {
+        let items = plan.items.iter().filter(|item| item.origin == Origin::Etcd);
+        items.map(|item| item.name.clone()).collect::<std::collections::HashSet<_>>()
+    };
+    let of_etcd = plan.map(of_etcd).unwrap_or_default();
+    let items = items(driver, &sink, plan, &driver.engine.statuses()).into_iter().map(|item| ItemView {
+        from_etcd: of_etcd.contains(&item.name),
+        name: item.name,
+        topic: item.topic,
+        files: item.files,
+        lag_bytes: item.lag_bytes,
+        lines_acked: item.lines_acked,
+        bytes_acked: item.bytes_acked,
+        error: item.last_error,
+    });
+    View { at: Instant::now(), revision, ready, reason, items: items.collect() }
+}
+
+/// The items that are configured. Looks once at each file and at each item.
 fn items<R, F, W>(
     driver: &Driver<R, KafkaSink, F, W>,
+    sink: &SinkStatus,
     plan: Option<&Plan>,
     sources: &[SourceStatus],
 ) -> Vec<ItemStatus> {
-    let ids = (0..driver.engine.item_count() as u32).map(logdrive_core::source::ItemId);
-    let configured = ids.filter_map(|id| {
-        let name = driver.metrics().item_name(id);
-        let item = plan?.items.iter().find(|item| item.name == name)?;
-        let counts = driver.engine.item_counts(id);
-        let dropped = [counts.filtered, counts.long, counts.refused, counts.vanished];
-        let mut status = ItemStatus {
-            name: name.to_owned(),
-            topic: item.topic.clone(),
-            files: 0,
-            lag_bytes: 0,
-            lines_read: counts.read.lines,
-            lines_acked: counts.acked.lines,
-            lines_dropped: dropped.iter().map(|amount| amount.lines).sum(),
-        };
-        for source in sources.iter().filter(|source| source.origin.item == id) {
-            status.files += 1;
-            status.lag_bytes += lag_bytes(source);
+    let notes = driver.metrics();
+    let plans: HashMap<&str, &ItemPlan> =
+        plan.into_iter().flat_map(|plan| &plan.items).map(|item| (&item.name[..], item)).collect();
+    let waiting = sink.topics.iter().filter_map(|topic| Some((&topic.name[..], topic.trouble.as_ref()?)));
+    let waiting: HashMap<&str, &String> = waiting.collect();
+    let mut items: Vec<Option<ItemStatus>> = (0..driver.engine.item_count() as u32)
+        .map(|id| {
+            let id = logdrive_core::source::ItemId(id);
+            let item = plans.get(notes.item_name(id))?;
+            let counts = driver.engine.item_counts(id);
+            let dropped = [counts.filtered, counts.long, counts.refused, counts.vanished];
+            Some(ItemStatus {
+                name: item.name.clone(),
+                topic: item.topic.clone(),
+                files: 0,
+                lag_bytes: 0,
+                lines_read: counts.read.lines,
+                lines_acked: counts.acked.lines,
+                lines_dropped: dropped.iter().map(|amount| amount.lines).sum(),
+                bytes_acked: counts.acked.bytes,
+                last_error: waiting.get(&item.topic[..]).map(|why| format!("topic {}: {why}", item.topic)),
+            })
+        })
+        .collect();
+    for source in sources {
+        let Some(Some(item)) = items.get_mut(source.origin.item.0 as usize) else { continue };
+        item.files += 1;
+        item.lag_bytes += lag_bytes(source);
+        if source.failures > 0 && item.last_error.is_none() {
+            item.last_error = trouble_of(source, notes).map(|trouble| trouble.text.clone());
         }
-        Some(status)
-    });
-    configured.collect()
+    }
+    items.into_iter().flatten().collect()
+}
+
+fn trouble_of<'a>(source: &SourceStatus, notes: &'a AgentMetrics) -> Option<&'a Trouble> {
+    let path = source.path.as_deref().unwrap_or(source.origin.path.as_bytes());
+    if source.failures > 0 { notes.trouble(Path::new(OsStr::from_bytes(path))) } else { None }
 }
 
 fn lag_bytes(source: &SourceStatus) -> u64 {
@@ -318,8 +375,6 @@ fn lag_bytes(source: &SourceStatus) -> u64 {
 fn file(source: &SourceStatus, notes: &AgentMetrics) -> FileStatus {
     let path = source.path.as_deref().unwrap_or(source.origin.path.as_bytes());
     let [durable, acked, produced, framed, read, size] = source.positions.map(|position| position.0);
-    let failing = source.failures > 0;
-    let trouble = if failing { notes.trouble(Path::new(OsStr::from_bytes(path))) } else { None };
     FileStatus {
         path: String::from_utf8_lossy(path).into_owned(),
         item: notes.item_name(source.origin.item).to_owned(),
@@ -327,7 +382,7 @@ fn file(source: &SourceStatus, notes: &AgentMetrics) -> FileStatus {
         positions: Positions { durable, acked, produced, framed, read, size },
         lag_bytes: lag_bytes(source),
         state: source.state,
-        last_error: trouble.map(|trouble| trouble.text.clone()),
+        last_error: trouble_of(source, notes).map(|trouble| trouble.text.clone()),
     }
 }
 

@@ -79,6 +79,15 @@ fn filled_up(example: &str) -> Typed {
     if !example.contains("brokers =") {
         add("kafka.brokers", "localhost:9092");
     }
+    if example.contains("[etcd") {
+        for (key, value) in
+            [("endpoints", "h:2379"), ("allow_paths", "['/var/log']"), ("allow_topics", "['*_log']")]
+        {
+            if !example.contains(&format!("{key} =")) {
+                add(&format!("etcd.{key}"), value);
+            }
+        }
+    }
     if example.contains("[[item]]") {
         if !example.contains("include =") {
             add("item.include", "['/var/log/*.log']");

@@ -77,7 +77,7 @@ fn has_a_place(line: &str, text: &[u8]) {
 
 /// What every plan promises to those who use it.
 fn holds(plan: &Plan) {
-    assert!(!plan.items.is_empty() && !plan.kafka.brokers.is_empty());
+    assert!((!plan.items.is_empty() || plan.etcd.is_some()) && !plan.kafka.brokers.is_empty());
     let names: BTreeSet<&str> = plan.items.iter().map(|item| &item.name[..]).collect();
     assert_eq!(names.len(), plan.items.len(), "two items of one name");
     assert!(plan.http.is_none_or(|address| address.ip().is_loopback()));
@@ -125,7 +125,7 @@ fn files_are_found(plan: &Plan) {
             assert!(patterns.matches_in(directory), "{text:?} takes a file where nothing is listed");
             assert!(patterns.could_match_below(directory), "{text:?} takes a file where nothing is watched");
             assert!(
-                setup::roots(plan).iter().any(|root| directory.starts_with(root)),
+                setup::roots(plan.patterns.roots()).iter().any(|root| directory.starts_with(root)),
                 "{text:?} takes a file below no root"
             );
         }

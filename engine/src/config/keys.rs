@@ -55,8 +55,8 @@ pub fn key(path: &str) -> Option<&'static Key> {
 pub const ITEM: &str = "item";
 
 /// Sections that may be left out with everything in them, required keys included.
-pub(crate) const OPTIONAL_SECTIONS: [&str; 4] =
-    ["kafka.create_topics", "kafka.tls", "kafka.sasl", "item.multiline"];
+pub(crate) const OPTIONAL_SECTIONS: [&str; 6] =
+    ["kafka.create_topics", "kafka.tls", "kafka.sasl", "item.multiline", "etcd", "etcd.tls"];
 
 const fn key_of(path: &'static str, kind: Kind, fallback: Fallback, doc: &'static str) -> Key {
     Key { path, kind, fallback, doc }
@@ -191,6 +191,37 @@ pub const KEYS: &[Key] = &[
         "The partition that a record goes to."),
     key_of("item.sticky_slice", duration(MS, HOUR, &[]), Value("\"1s\""),
         "How long `partition = \"sticky\"` stays with one partition before it takes the next."),
+
+    key_of("etcd.endpoints", STRING, Required,
+        "The members of the etcd cluster to ask, as `host:port`, separated by commas."),
+    key_of("etcd.prefix", STRING, Value("\"/logdrive\""),
+        "What the keys of all agents begin with."),
+    key_of("etcd.groups", Kind::Texts("name"), Value("[]"),
+        "The groups whose items this host collects."),
+    key_of("etcd.host", STRING, Absent("the host's name"),
+        "The name of this host in etcd."),
+    key_of("etcd.array_key", STRING, NOT_SET,
+        "One more key to take items from, which holds a JSON array of `{path, topic}`."),
+    key_of("etcd.allow_paths", Kind::Texts("path"), Required,
+        "The directories in which items of etcd may read, with everything below them."),
+    key_of("etcd.allow_topics", Kind::Texts("glob"), Required,
+        "The topics that items of etcd may send to."),
+    key_of("etcd.relist", duration(SECOND, DAY, &[]), Value("\"5m\""),
+        "How often everything is read again, whatever the watch has told."),
+    key_of("etcd.username", STRING, NOT_SET,
+        "The name to log in with."),
+    key_of("etcd.password_file", FILE, NOT_SET,
+        "A file that holds the password."),
+    key_of("etcd.password_env", STRING, NOT_SET,
+        "An environment variable that holds the password."),
+    key_of("etcd.tls.ca", FILE, Absent("the system's certificate authorities"),
+        "The certificate authorities (PEM) that may have signed etcd's certificates."),
+    key_of("etcd.tls.cert", FILE, NOT_SET,
+        "The agent's own certificate (PEM), for an etcd that wants one."),
+    key_of("etcd.tls.key", FILE, NOT_SET,
+        "The private key (PEM) that belongs to `cert`."),
+    key_of("etcd.tls.key_password_file", FILE, NOT_SET,
+        "A file that holds the password of `key`, if it is encrypted."),
 
     key_of("limits.in_flight", size(8 << 20, 64 << 30, &[]), Value("\"64MiB\""),
         "The memory for everything between the files and Kafka's acknowledgement."),

@@ -14,6 +14,7 @@ mod plan;
 mod problem;
 mod resolve;
 mod secret;
+mod single;
 mod typed;
 mod units;
 mod value;
@@ -21,12 +22,14 @@ mod written;
 
 pub use patterns::{Patterns, Verdict};
 pub use plan::{
-    Acks, Certificate, Compression, CreateTopics, Format, FramePlan, IoChoice, ItemPlan, KafkaPlan,
-    LimitsPlan, LogPlan, Partition, Plan, ReadFrom, RecordKey, SaslPlan, StatePlan, Symlinks, TlsPlan,
+    Acks, Certificate, Compression, CreateTopics, EtcdLogin, EtcdPlan, Format, FramePlan, IoChoice, ItemPlan,
+    KafkaPlan, LimitsPlan, LogPlan, Origin, Partition, Plan, ReadFrom, RecordKey, SaslPlan, StatePlan,
+    Symlinks, TlsPlan,
 };
 pub use problem::{EXIT_CONFIG, Refused};
 pub use resolve::Host;
 pub use secret::Secret;
+pub use single::{ItemLimits, item_of};
 pub use typed::{Setting, Typed};
 pub use value::Kind;
 
@@ -87,6 +90,32 @@ pub fn state_dir(typed: &Typed, host: &Host) -> Result<PathBuf, Refused> {
     typed.apply(&mut config, &mut problems);
     resolve::state_dir(&config.top, host)
         .map_err(|why| refused(Problem::new(&config.top.at("state.dir"), why)))
+}
+
+/// The connection to etcd, for whoever asks it from any host: what else the configuration names need not be
+/// there.
+pub fn etcd(typed: &Typed) -> Result<EtcdPlan, Refused> {
+    let (name, config) = in_part(typed)?;
+    let mut problems = Vec::new();
+    resolve::etcd(&config.top, &mut problems).ok_or_else(|| Refused::new(&name, problems))
+}
+
+/// The largest record that the brokers take, whatever else may be missing.
+pub fn message_bytes_max(typed: &Typed) -> Result<u64, Refused> {
+    in_part(typed).map(|(_, config)| config.top.size("kafka.message_bytes_max"))
+}
+
+/// What is written and typed, of which only a part is needed; and what problems call it.
+fn in_part(typed: &Typed) -> Result<(String, FileConfig), Refused> {
+    let (name, text) = match &typed.config {
+        Some(path) => (shown(path), Some(read(path)?.0)),
+        None => ("command line".to_owned(), None),
+    };
+    let mut problems = Vec::new();
+    let mut config =
+        written(text.as_deref(), &mut problems).map_err(|problem| Refused::new(&name, vec![problem]))?;
+    typed.apply(&mut config, &mut problems);
+    if problems.is_empty() { Ok((name, config)) } else { Err(Refused::new(&name, problems)) }
 }
 
 /// The text of a file, and who owns it and may write it.

@@ -3,7 +3,10 @@
 //! Knows names only: it opens nothing, lists nothing and follows no link. The first item that includes
 //! a path and does not exclude it has it; the others never see it.
 
+use std::collections::HashMap;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use logdrive_core::source::ItemId;
 
@@ -12,7 +15,10 @@ use super::glob::{BareNames, Glob, compile};
 /// The compiled patterns of all items. Equal when they were written alike.
 #[derive(Clone, Debug)]
 pub struct Patterns {
-    items: Vec<ItemPatterns>,
+    /// Shared, since compiling them is what costs: a set of a thousand items changes one by one.
+    items: Vec<Arc<ItemPatterns>>,
+    /// The items, by index, that have a pattern with this root. A path is held against few of them then.
+    by_root: HashMap<Vec<u8>, Vec<u32>>,
 }
 
 #[derive(Clone, Debug)]
@@ -100,16 +106,45 @@ impl Patterns {
         };
         let items = items.into_iter().map(|(include, exclude)| {
             let include = compiled(include, BareNames::Refused)?;
-            Ok(ItemPatterns { include, exclude: compiled(exclude, BareNames::Allowed)? })
+            Ok(Arc::new(ItemPatterns { include, exclude: compiled(exclude, BareNames::Allowed)? }))
         });
-        Ok(Patterns { items: items.collect::<Result<_, String>>()? })
+        Ok(Patterns::of(items.collect::<Result<_, String>>()?))
+    }
+
+    /// All items of the parts, in their order; nothing is compiled again.
+    #[must_use]
+    pub fn joined<'a>(parts: impl IntoIterator<Item = &'a Patterns>) -> Patterns {
+        Patterns::of(parts.into_iter().flat_map(|part| part.items.iter().cloned()).collect())
+    }
+
+    /// Those of one item, as its first and only one.
+    #[must_use]
+    pub fn only(&self, id: ItemId) -> Patterns {
+        Patterns::of(vec![self.items[id.0 as usize].clone()])
+    }
+
+    fn of(items: Vec<Arc<ItemPatterns>>) -> Patterns {
+        let mut by_root: HashMap<Vec<u8>, Vec<u32>> = HashMap::new();
+        for (item, index) in items.iter().zip(0..) {
+            for glob in item.include.iter().flat_map(|pattern| &pattern.globs) {
+                let items = by_root.entry(glob.root().into_os_string().into_vec()).or_default();
+                if items.last() != Some(&index) {
+                    items.push(index);
+                }
+            }
+        }
+        Patterns { items, by_root }
     }
 
     /// The item that a file of this path belongs to.
     #[must_use]
     pub fn first_match(&self, path: &[u8]) -> Option<ItemId> {
-        let at = self.items.iter().position(|item| item.takes(path))?;
-        Some(ItemId(u32::try_from(at).expect("few items")))
+        let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at.max(1));
+        let above = slashes.filter_map(|end| self.by_root.get(&path[..end]));
+        let mut candidates: Vec<u32> = above.flatten().copied().collect();
+        candidates.sort_unstable();
+        candidates.dedup();
+        candidates.into_iter().find(|&index| self.items[index as usize].takes(path)).map(ItemId)
     }
 
     /// Whether a file in this directory or anywhere below may belong to an item: it must be watched.
@@ -133,7 +168,13 @@ impl Patterns {
     /// The deepest directory above everything that each pattern can match; sorted, each once.
     #[must_use]
     pub fn roots(&self) -> Vec<PathBuf> {
-        let includes = self.items.iter().flat_map(|item| &item.include);
+        self.roots_of((0..self.items.len()).map(|index| ItemId(index as u32)))
+    }
+
+    /// The same of some items only.
+    #[must_use]
+    pub fn roots_of(&self, items: impl IntoIterator<Item = ItemId>) -> Vec<PathBuf> {
+        let includes = items.into_iter().flat_map(|id| &self.items[id.0 as usize].include);
         let mut roots: Vec<PathBuf> = includes.flat_map(|pattern| &pattern.globs).map(Glob::root).collect();
         roots.sort();
         roots.dedup();
@@ -208,6 +249,24 @@ mod tests {
         ]);
         let roots: Vec<_> = patterns.roots().iter().map(|root| root.display().to_string()).collect();
         assert_eq!(roots, ["/", "/srv/a/log", "/srv/b/log", "/var", "/var/log", "/var/log/nginx"]);
+    }
+
+    #[test]
+    fn what_is_joined_matches_as_what_was_written_together() {
+        let all: &[(&[&str], &[&str])] = &[
+            (&["/l/app*.log", "/m/*"], &["/l/app-debug.log"]),
+            (&["/**/x.log"], &["*.gz"]),
+            (&["/l/**", "/*.log"], &[]),
+        ];
+        let whole = patterns(all);
+        let parts: Vec<Patterns> = all.iter().map(|one| patterns(&[*one])).collect();
+        let joined = Patterns::joined(&parts);
+        assert_eq!(joined, whole);
+        for path in ["/l/app1.log", "/l/app-debug.log", "/l/d/x.log", "/x.log", "/a.log", "/m/a", "/m/d/a"] {
+            let first = whole.verdicts(path.as_bytes()).find(Verdict::takes).map(|verdict| verdict.item);
+            assert_eq!(whole.first_match(path.as_bytes()), first, "{path}");
+            assert_eq!(joined.first_match(path.as_bytes()), first, "{path}");
+        }
     }
 
     #[test]

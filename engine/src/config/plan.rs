@@ -26,10 +26,12 @@ pub struct Plan {
     pub shutdown_timeout: Duration,
     /// Where records go.
     pub kafka: KafkaPlan,
-    /// Collection items, never none; an [`ItemId`] is an index into them.
+    /// Collection items; none only if etcd may bring some. An [`ItemId`] is an index into them.
     pub items: Vec<ItemPlan>,
     /// The patterns of all items.
     pub patterns: Arc<Patterns>,
+    /// Where more items come from; `None`: from nowhere.
+    pub etcd: Option<EtcdPlan>,
     /// What may be used.
     pub limits: LimitsPlan,
     /// What is remembered.
@@ -48,7 +50,19 @@ impl Plan {
     /// Whether it holds passwords or keys.
     #[must_use]
     pub fn holds_secrets(&self) -> bool {
-        self.kafka.sasl.is_some() || self.kafka.tls.as_ref().is_some_and(|tls| tls.certificate.is_some())
+        let holds_key = |tls: &Option<TlsPlan>| tls.as_ref().is_some_and(|tls| tls.certificate.is_some());
+        let etcd = self.etcd.as_ref().is_some_and(|etcd| etcd.login.is_some() || holds_key(&etcd.tls));
+        etcd || self.kafka.sasl.is_some() || holds_key(&self.kafka.tls)
+    }
+
+    /// The same with more items behind its own, each with its patterns.
+    #[must_use]
+    pub fn with_items<'a>(&self, more: impl Iterator<Item = (&'a ItemPlan, &'a Patterns)>) -> Plan {
+        let (items, patterns): (Vec<&ItemPlan>, Vec<&Patterns>) = more.unzip();
+        let mut plan = self.clone();
+        plan.items.extend(items.into_iter().cloned());
+        plan.patterns = Arc::new(Patterns::joined(std::iter::once(&*self.patterns).chain(patterns)));
+        plan
     }
 
     /// The item of that id.
@@ -230,11 +244,56 @@ pub struct SaslPlan {
     pub password: Secret,
 }
 
+/// The connection to etcd, and what it may decide here.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub struct EtcdPlan {
+    /// `host:port` of each member to ask.
+    pub endpoints: Vec<String>,
+    /// What all keys begin with; begins with a slash and does not end in one.
+    pub prefix: String,
+    /// The groups of this host; of two items with one name, that of the earlier group holds.
+    pub groups: Vec<String>,
+    /// The name of this host in keys.
+    pub host: String,
+    /// A key that holds an array of items.
+    pub array_key: Option<String>,
+    /// Encryption; `None`: plain text.
+    pub tls: Option<TlsPlan>,
+    /// Login; `None`: none.
+    pub login: Option<EtcdLogin>,
+    /// How often everything is read again.
+    pub relist: Duration,
+    /// Directories, each with everything below it.
+    pub allow_paths: Vec<PathBuf>,
+    /// Patterns of topics.
+    pub allow_topics: Vec<String>,
+}
+
+/// Login at etcd.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub struct EtcdLogin {
+    /// The name.
+    pub username: String,
+    /// The password.
+    pub password: Secret,
+}
+
+/// Who has said that an item is to be collected.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub enum Origin {
+    /// Whoever wrote the configuration file or the command line.
+    File,
+    /// Whoever may write into etcd: what its patterns spell out is not trusted.
+    Etcd,
+}
+
 /// One collection item.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ItemPlan {
     /// Its name, unique.
     pub name: String,
+    /// Who wants it.
+    pub origin: Origin,
     /// Patterns as written.
     pub include: Vec<String>,
     /// Patterns as written.

@@ -180,6 +180,22 @@ impl FileConfig {
     }
 }
 
+impl Section {
+    /// Reads the text of one item that stands alone: the keys of `[[item]]` at its top. Broken TOML is the
+    /// error.
+    pub(crate) fn read_item(text: &str, problems: &mut Vec<Problem>) -> Result<Section, Problem> {
+        let lines = Lines::of(text);
+        let table = DeTable::parse(text).map_err(|error| {
+            let at = lines.at(error.span().map_or(0, |span| span.start));
+            Problem::new(&at, format!("broken TOML: {}", error.message()))
+        })?;
+        let mut section = Section::new(lines.at(0));
+        let mut reader = Reader { lines: &lines, items: Vec::new(), problems };
+        reader.table(table.get_ref(), ITEM, &mut section);
+        Ok(section)
+    }
+}
+
 struct Reader<'a> {
     lines: &'a Lines<'a>,
     items: Vec<Section>,
@@ -277,7 +293,10 @@ pub(crate) fn heading(section: &str) -> String {
 }
 
 fn unknown(section: &str, name: &str, value: &DeValue<'_>) -> String {
-    if matches!((section, name), ("kafka.sasl", "password") | ("kafka.tls", "key_password")) {
+    if matches!(
+        (section, name),
+        ("kafka.sasl" | "etcd", "password") | ("kafka.tls" | "etcd.tls", "key_password")
+    ) {
         return format!(
             "`{name}` is refused: this file is read by many and copied around; \
              put the password into a file of mode 0600 and name it in `{name}_file`"

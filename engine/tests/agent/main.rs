@@ -16,6 +16,7 @@ mod lines;
 mod load;
 #[path = "../loop_disk/mod.rs"]
 mod loop_disk;
+mod member;
 mod process;
 mod proxy;
 mod real;
@@ -27,6 +28,9 @@ mod topic;
 mod wait;
 mod writer;
 
+mod collection;
+mod collection_login;
+mod collection_scale;
 mod content;
 mod control;
 mod crash;

@@ -106,6 +106,10 @@ fn mistakes(site: &Site) -> Vec<String> {
         format!("{login}password_env = \"{CANARY}\"\n"),
         format!("{login}password_env = \"A={CANARY}\"\n"),
         format!("[kafka]\nsasl = \"{CANARY}\"\n"),
+        format!("[etcd]\npassword = \"{CANARY}\"\n"),
+        format!("[etcd]\nendpoints = \"me:{CANARY}@localhost:2379\"\n"),
+        format!("[etcd]\nusername = \"me\"\npassword_file = \"{CANARY}\"\n"),
+        format!("[etcd]\nusername = \"me\"\npassword_env = \"{CANARY}\"\n"),
         format!("[kafka.tls]\nkey_password = \"{CANARY}\"\n"),
         format!("[kafka.tls]\ncert = \"/c\"\nkey = \"/k\"\nkey_password_file = \"{CANARY}\"\n"),
     ];

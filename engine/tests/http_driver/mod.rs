@@ -24,6 +24,8 @@ pub(crate) fn report() -> StatusReport {
             lines_read: 3,
             lines_acked: 2,
             lines_dropped: 0,
+            bytes_acked: 2,
+            last_error: None,
         }],
         files: vec![FileStatus {
             path: "/l/<script>\n".to_owned(),
@@ -54,6 +56,7 @@ pub(crate) fn report() -> StatusReport {
             oldest_unacked_seconds: 0.0,
             last_error: None,
         },
+        etcd: None,
     }
 }
 

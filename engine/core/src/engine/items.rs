@@ -1,5 +1,7 @@
 //! Items that come, change and go while the agent runs.
 
+use core::ops::Bound;
+
 use super::{Engine, Item, ItemCounts, Op};
 use crate::discover::RawPath;
 use crate::pace::Pace;
@@ -91,6 +93,21 @@ impl Engine {
     /// Patterns have changed: every directory is looked at again.
     pub fn list_all(&mut self) {
         self.reconcile_at = Nanos(0);
+    }
+
+    /// Patterns of this root have changed: the directories at it and below that they concern are looked at
+    /// again, and at once, however lately that was done. All others are left alone.
+    pub fn list_below(&mut self, root: &[u8], concerns: impl Fn(&[u8]) -> bool) {
+        let stem = root.strip_suffix(b"/").unwrap_or(root);
+        let from = self.directories.range::<[u8], _>((Bound::Included(root), Bound::Unbounded));
+        let alike = from.map(|(path, _)| path).take_while(|path| path.starts_with(root));
+        let below = alike.filter(|path| matches!(path.get(stem.len()), None | Some(b'/')) && concerns(path));
+        for path in below.cloned().collect::<alloc::vec::Vec<RawPath>>() {
+            if let Some(entry) = self.directories.get_mut(&path) {
+                entry.rest_until = Nanos(0);
+            }
+            self.mark_dirty(&path);
+        }
     }
 
     /// The descriptor of a source could not be handed over: the file is opened again.

@@ -7,7 +7,7 @@ use regex::bytes::{Regex, RegexSet};
 
 use super::{Judge, read_from};
 use crate::config::patterns::{check_exclude, check_include};
-use crate::config::plan::{Format, FramePlan, ItemPlan, Partition, RecordKey, Symlinks};
+use crate::config::plan::{Format, FramePlan, ItemPlan, Origin, Partition, RecordKey, Symlinks};
 use crate::config::problem::{At, Placed};
 use crate::config::units;
 use crate::config::written::Section;
@@ -51,7 +51,7 @@ pub(super) fn plans(sections: &[Section], message_bytes_max: u64, judge: &mut Ju
     plans
 }
 
-fn plan(section: &Section, message_bytes_max: u64, judge: &mut Judge<'_>) -> Option<ItemPlan> {
+pub(super) fn plan(section: &Section, message_bytes_max: u64, judge: &mut Judge<'_>) -> Option<ItemPlan> {
     let include = globs(section, "item.include", check_include, judge);
     let exclude = globs(section, "item.exclude", check_exclude, judge);
     if section.has("item.include") && section.texts("item.include").is_empty() && include.is_some() {
@@ -90,6 +90,7 @@ fn plan(section: &Section, message_bytes_max: u64, judge: &mut Judge<'_>) -> Opt
         partition: partition(section, key, judge),
         key,
         name: name?,
+        origin: Origin::File,
         include: include?,
         exclude: exclude?,
         topic: topic?,
@@ -115,7 +116,7 @@ fn globs(
     good.then(|| texts.into_iter().map(|text| text.value).collect())
 }
 
-fn legal_name(key: &str, name: &str) -> Result<(), String> {
+pub(super) fn legal_name(key: &str, name: &str) -> Result<(), String> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if name.is_empty()
         || name.len() > NAME_BYTES_MAX

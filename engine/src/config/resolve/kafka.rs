@@ -1,15 +1,11 @@
 //! `[kafka]` and the tables below it.
 
-use std::path::Path;
-
-use super::{Judge, options};
-use crate::config::plan::{Acks, Certificate, Compression, CreateTopics, KafkaPlan, SaslPlan, TlsPlan};
-use crate::config::problem::shown;
-use crate::config::secret::{Secret, open_private};
+use super::{Judge, credentials, options};
+use crate::config::plan::{Acks, Compression, CreateTopics, KafkaPlan, SaslPlan};
 use crate::config::written::Section;
 
 pub(super) fn plan(top: &Section, judge: &mut Judge<'_>) -> Option<KafkaPlan> {
-    let brokers = top.text("kafka.brokers").map(|text| brokers(&text));
+    let brokers = top.text("kafka.brokers").map(|text| hosts(&text, "brokers", "kafka"));
     let brokers = brokers.and_then(|result| judge.accept(top, "kafka.brokers", result));
     let (compression, compression_level) = compression(top, judge);
     let acks = acks(top, judge);
@@ -32,7 +28,7 @@ pub(super) fn plan(top: &Section, judge: &mut Judge<'_>) -> Option<KafkaPlan> {
     let client_id = top.text("kafka.client_id").map(|text| plain("client_id", text));
     let client_id = client_id.and_then(|result| judge.accept(top, "kafka.client_id", result));
     let tls = match top.table("kafka.tls") {
-        Some(_) => Some(tls(top, judge)?),
+        Some(_) => Some(credentials::tls(top, "kafka.tls", judge)?),
         None => None,
     };
     let sasl = match top.table("kafka.sasl") {
@@ -109,29 +105,32 @@ fn acks(top: &Section, judge: &mut Judge<'_>) -> Acks {
     }
 }
 
-/// Checks a list of brokers and writes it without spaces.
-fn brokers(text: &str) -> Result<String, String> {
+/// Checks a list of `host:port`, as `key` in `[section]` holds it, and writes it without spaces.
+pub(super) fn hosts(text: &str, key: &str, section: &str) -> Result<String, String> {
     if text.contains('@') {
         // Not shown: it may be a password.
-        return Err("`brokers` holds something before an `@`; to log in, see `[kafka.sasl]`".to_owned());
+        let login = if section == "kafka" { "`[kafka.sasl]`" } else { "`username`" };
+        return Err(format!("`{key}` holds something before an `@`; to log in, see {login}"));
     }
     let mut list = Vec::new();
-    for broker in text.split(',').map(str::trim) {
+    for host_and_port in text.split(',').map(str::trim) {
         let wrong = |what: &str| {
             Err(format!(
-                "`brokers` is {text:?}, where {broker:?} {what}; write host:port, separated by commas"
+                "`{key}` is {text:?}, where {host_and_port:?} {what}; write host:port, separated by commas"
             ))
         };
-        if broker.contains("://") {
-            return wrong("has a scheme (encryption is `[kafka.tls]`)");
+        if host_and_port.contains("://") {
+            return wrong(&format!("has a scheme (encryption is `[{section}.tls]`)"));
         }
-        let (host, port) = match broker.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        let (host, port) = match host_and_port.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((host, "")) => (host, None),
             Some((host, rest)) => (host, Some(rest.strip_prefix(':').unwrap_or("-"))),
-            None if broker.matches(':').count() > 1 => {
+            None if host_and_port.matches(':').count() > 1 => {
                 return wrong("is ambiguous (write an IPv6 address in [])");
             }
-            None => broker.split_once(':').map_or((broker, None), |(host, port)| (host, Some(port))),
+            None => {
+                host_and_port.split_once(':').map_or((host_and_port, None), |(host, port)| (host, Some(port)))
+            }
         };
         let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '%');
         if host.is_empty() || !host.chars().all(legal) {
@@ -142,67 +141,22 @@ fn brokers(text: &str) -> Result<String, String> {
         {
             return wrong("has no valid port");
         }
-        list.push(broker);
+        list.push(host_and_port);
     }
     Ok(list.join(","))
 }
 
 /// Text that goes into a protocol or a log of others.
-fn plain(key: &str, text: String) -> Result<String, String> {
+pub(super) fn plain(key: &str, text: String) -> Result<String, String> {
     if text.chars().any(char::is_control) {
         return Err(format!("`{key}` holds a control character"));
     }
     Ok(text)
 }
 
-fn tls(top: &Section, judge: &mut Judge<'_>) -> Option<TlsPlan> {
-    let [ca, cert, key] =
-        ["kafka.tls.ca", "kafka.tls.cert", "kafka.tls.key"].map(|path| judge.path(top, path));
-    for (path, file) in [("kafka.tls.ca", &ca), ("kafka.tls.cert", &cert)] {
-        if let Some(file) = file {
-            judge.accept(top, path, readable(file));
-        }
-    }
-    if let Some(file) = &key {
-        judge.accept(top, "kafka.tls.key", open_private(file));
-    }
-    judge.needs(top, "kafka.tls.key", top.has("kafka.tls.cert"), "`cert`");
-    judge.needs(top, "kafka.tls.cert", top.has("kafka.tls.key"), "`key`");
-    judge.needs(top, "kafka.tls.key_password_file", top.has("kafka.tls.key"), "`key`");
-    let key_password = match judge.path(top, "kafka.tls.key_password_file") {
-        Some(file) => Some(judge.accept(top, "kafka.tls.key_password_file", Secret::from_file(&file))?),
-        None => None,
-    };
-    let certificate = cert.zip(key).map(|(cert, key)| Certificate { cert, key, key_password });
-    Some(TlsPlan { ca, certificate })
-}
-
 fn sasl(top: &Section, judge: &mut Judge<'_>) -> Option<SaslPlan> {
-    let (file, env) = ("kafka.sasl.password_file", "kafka.sasl.password_env");
-    let password = match (top.has(file), top.has(env)) {
-        (true, true) => {
-            judge.refuse(&top.at(env), "`password_file` and `password_env` cannot both hold the password");
-            None
-        }
-        (false, false) => {
-            judge.refuse(&top.at(file), "missing key `password_file` (or `password_env`) in `[kafka.sasl]`");
-            None
-        }
-        (true, false) => {
-            let path = judge.path(top, file)?;
-            judge.accept(top, file, Secret::from_file(&path))
-        }
-        (false, true) => judge.accept(top, env, Secret::from_env(&top.text(env)?)),
-    };
+    let password = credentials::password(top, "kafka.sasl", judge);
     let username = plain("username", top.text("kafka.sasl.username")?);
     let username = judge.accept(top, "kafka.sasl.username", username);
     Some(SaslPlan { mechanism: top.word("kafka.sasl.mechanism"), username: username?, password: password? })
-}
-
-fn readable(path: &Path) -> Result<(), String> {
-    match std::fs::metadata(path).and_then(|metadata| std::fs::File::open(path).map(|_| metadata.is_file())) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(format!("{} is no regular file", shown(path))),
-        Err(error) => Err(format!("cannot read {}: {error}", shown(path))),
-    }
 }

@@ -1,6 +1,8 @@
 //! From what is written to what it means: rules between keys, defaults that depend on the host, files
 //! that must be there. Every problem is collected; a plan comes out only when there is none.
 
+mod credentials;
+mod etcd;
 mod item;
 mod kafka;
 mod options;
@@ -11,7 +13,7 @@ use std::sync::Arc;
 
 use super::keys::{Fallback, ITEM, KEYS, OPTIONAL_SECTIONS};
 use super::patterns::Patterns;
-use super::plan::{IoChoice, LimitsPlan, LogPlan, Plan, ReadFrom, StatePlan};
+use super::plan::{EtcdPlan, IoChoice, ItemPlan, LimitsPlan, LogPlan, Plan, ReadFrom, StatePlan};
 use super::problem::{At, Problem};
 use super::written::{FileConfig, Section, heading};
 use crate::logging::LogFormat;
@@ -124,7 +126,11 @@ pub(super) fn plan(config: &FileConfig, host: &Host, problems: &mut Vec<Problem>
     for item in &config.items {
         judge.required(item, is_item);
     }
-    if config.items.is_empty() {
+    let etcd = match top.table("etcd") {
+        Some(_) => etcd::plan(top, &mut judge),
+        None => None,
+    };
+    if config.items.is_empty() && top.table("etcd").is_none() {
         judge.refuse(
             &top.at,
             "no `[[item]]`: an item says which files to read (`include`) and where to send them (`topic`)",
@@ -149,6 +155,7 @@ pub(super) fn plan(config: &FileConfig, host: &Host, problems: &mut Vec<Problem>
         kafka: kafka?,
         patterns: Arc::new(patterns.expect("each pattern is checked")),
         items,
+        etcd,
         limits,
         state: state?,
         http: http?,
@@ -203,6 +210,31 @@ pub(super) fn state_dir(top: &Section, host: &Host) -> Result<PathBuf, String> {
         Some(text) if top.has("state.dir") => absolute(&text),
         _ => Ok(host.state_dir.clone()),
     }
+}
+
+/// The connection to etcd alone, whatever else may be wrong or missing: for whoever only asks it.
+pub(super) fn etcd(top: &Section, problems: &mut Vec<Problem>) -> Option<EtcdPlan> {
+    let mut judge = Judge { problems, warnings: Vec::new() };
+    if !top.has("etcd.endpoints") {
+        judge.refuse(
+            &top.at("etcd.endpoints"),
+            "no etcd is named; give --endpoints HOST:PORT, or name with --config a file that has `[etcd]`",
+        );
+    }
+    let plan = etcd::plan(top, &mut judge);
+    if judge.problems.is_empty() { plan } else { None }
+}
+
+/// One item that stands alone; its problems are told if there are any.
+pub(super) fn item(
+    section: &Section,
+    message_bytes_max: u64,
+    problems: &mut Vec<Problem>,
+) -> Option<ItemPlan> {
+    let mut judge = Judge { problems, warnings: Vec::new() };
+    judge.required(section, |section| section == ITEM || section.starts_with("item."));
+    let plan = item::plan(section, message_bytes_max, &mut judge);
+    if judge.problems.is_empty() { plan } else { None }
 }
 
 /// `Some(None)` is `"off"`.

@@ -3,5 +3,6 @@
 mod balance;
 mod fairness;
 mod renames;
+mod roots;
 mod stories;
 mod world;

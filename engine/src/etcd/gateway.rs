@@ -1,0 +1,338 @@
+//! What an agent asks of etcd, through its HTTP gateway.
+//!
+//! Requests go one after the other over one connection, each watch over one of its own. Nothing is tried
+//! again here: whoever asks decides about that.
+
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use tokio::time::timeout;
+
+use super::connection::{Connection, PATIENCE};
+use super::error::EtcdError;
+use super::keyspace::end_of;
+use super::mirror::{Event, KeyValue, Stamp};
+use super::wire::{
+    Failure, Found, Lease, Line, Put, Range, Step, Taken, Transaction, Unchanged, Watched, WireEvent,
+};
+use crate::config::EtcdPlan;
+
+/// A larger answer is not taken: no host has as many items.
+const ANSWER_BYTES_MAX: usize = 32 << 20;
+
+/// Somebody to ask: one member of the cluster.
+#[derive(Debug)]
+pub struct Gateway {
+    plan: EtcdPlan,
+    endpoint: String,
+    connection: Connection,
+    token: Option<String>,
+}
+
+/// What became of an attempt to write.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub enum Written {
+    /// It stands there, at this revision.
+    At(u64),
+    /// Something else stands there.
+    Other(KeyValue),
+    /// Nothing stands there any more.
+    Gone,
+}
+
+impl Gateway {
+    /// Connects and logs in. `attempt` chooses among the endpoints: another one each time.
+    ///
+    /// # Errors
+    /// See [`EtcdError`].
+    pub async fn open(plan: &EtcdPlan, attempt: usize) -> Result<Gateway, EtcdError> {
+        let endpoint = plan.endpoints[attempt % plan.endpoints.len()].clone();
+        let connection = Connection::open(&endpoint, plan.tls.as_ref()).await?;
+        let mut gateway = Gateway { plan: plan.clone(), endpoint, connection, token: None };
+        gateway.log_in().await?;
+        Ok(gateway)
+    }
+
+    /// Whom it asks.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    async fn log_in(&mut self) -> Result<(), EtcdError> {
+        let Some(login) = self.plan.login.clone() else { return Ok(()) };
+        let password = login.password.read_again().map_err(|reason| EtcdError::Password { reason })?;
+        let request = json!({ "name": login.username, "password": password.expose() });
+        #[derive(serde::Deserialize)]
+        struct Answer {
+            token: String,
+        }
+        match self.ask("log in", "/v3/auth/authenticate", &request).await {
+            Ok(Answer { token }) => {
+                self.token = Some(token);
+                Ok(())
+            }
+            // Then it wants no login, and takes everybody for what they may do without.
+            Err(EtcdError::Refused { reason, .. }) if reason.contains("authentication is not enabled") => {
+                Ok(())
+            }
+            Err(EtcdError::Refused { reason, .. }) => {
+                Err(EtcdError::Login { username: login.username, reason })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &mut self,
+        what: &'static str,
+        path: &str,
+        request: &impl Serialize,
+    ) -> Result<T, EtcdError> {
+        let document = serde_json::to_vec(request).expect("requests always serialise");
+        let slow = |_| EtcdError::Slow { endpoint: self.endpoint.clone(), seconds: PATIENCE.as_secs() };
+        let exchange = async {
+            if !self.connection.is_open() {
+                self.connection = Connection::open(&self.endpoint, self.plan.tls.as_ref()).await?;
+            }
+            let answer = self.connection.post(path, self.token.as_deref(), document).await?;
+            let good = answer.status().is_success();
+            let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
+            let endpoint = || self.endpoint.clone();
+            let body = body.map_err(|error| match error.is::<LengthLimitError>() {
+                true => EtcdError::TooMuch { endpoint: endpoint(), bytes_max: ANSWER_BYTES_MAX },
+                false => EtcdError::Broken { endpoint: endpoint(), reason: error.to_string() },
+            });
+            Ok((good, body?.to_bytes()))
+        };
+        let (good, body) = timeout(PATIENCE, exchange).await.map_err(slow)??;
+        let unclear = |reason: String| EtcdError::Unclear { endpoint: self.endpoint.clone(), reason };
+        if !good {
+            let failure: Failure = serde_json::from_slice(&body)
+                .map_err(|_| unclear(format!("{:.100}", String::from_utf8_lossy(&body))))?;
+            return Err(EtcdError::Refused { what, reason: failure.message });
+        }
+        serde_json::from_slice(&body).map_err(|error| unclear(error.to_string()))
+    }
+
+    /// Everything in some ranges, as it is at one moment; at most `limit` keys of each.
+    ///
+    /// # Errors
+    /// See [`EtcdError`].
+    pub async fn list(
+        &mut self,
+        ranges: &[(String, Option<String>)],
+        limit: usize,
+    ) -> Result<(Stamp, Vec<KeyValue>), EtcdError> {
+        let range = |(first, end): &(String, Option<String>)| Range::of(first, end.as_deref()).limited(limit);
+        let success = ranges.iter().map(|one| Step::RequestRange(range(one))).collect();
+        let request = Transaction { success, ..Transaction::default() };
+        let Taken { header, responses, .. } = self.ask("list items", "/v3/kv/txn", &request).await?;
+        let pairs = responses.into_iter().flat_map(|step| step.response_range.kvs);
+        Ok((header.stamp(), pairs.filter_map(|pair| pair.into_key_value()).collect()))
+    }
+
+    /// Everything below a prefix, which ends in a slash.
+    ///
+    /// # Errors
+    /// See [`EtcdError`].
+    pub async fn below(&mut self, prefix: &str) -> Result<Vec<KeyValue>, EtcdError> {
+        let range = Range::of(prefix, Some(&end_of(prefix)));
+        let found: Found = self.ask("list keys", "/v3/kv/range", &range).await?;
+        Ok(found.kvs.into_iter().filter_map(|pair| pair.into_key_value()).collect())
+    }
+
+    /// The names of a few keys below a prefix, which ends in a slash.
+    ///
+    /// # Errors
+    /// See [`EtcdError`].
+    pub async fn names_below(&mut self, prefix: &str, limit: usize) -> Result<Vec<String>, EtcdError> {
+        let range = Range::of(prefix, Some(&end_of(prefix))).limited(limit).keys_only();
+        let found: Found = self.ask("list keys", "/v3/kv/range", &range).await?;
+        Ok(found.kvs.into_iter().filter_map(|pair| Some(pair.into_key_value()?.key)).collect())
+    }
+
+    /// Puts a key, for as long as a lease lives if one is named. Returns the revision.
+    ///
+    /// # Errors
+    /// See [`EtcdError`].
+    pub async fn put(&mut self, key: &str, value: &[u8], lease: Option<&str>) -> Result<u64, EtcdError> {
+        let found: Found = self.ask("put a key", "/v3/kv/put", &put(key, value, lease)).await?;
+        Ok(found.header.revision)
+    }
+
+    /// Puts a key if it was last changed at this revision (0: if it is not there).
+    ///
+    /// # Errors
+    /// See [`EtcdError`].
+    pub async fn put_if(
+        &mut self,
+        key: &str,
+        mod_revision: u64,
+        value: &[u8],
+        lease: &str,
+    ) -> Result<Written, EtcdError> {
+        let request = Transaction {
+            compare: vec![Unchanged::since(key, mod_revision)],
+            success: vec![Step::RequestPut(put(key, value, Some(lease)))],
+            failure: vec![Step::RequestRange(Range::of(key, None))],
+        };
+        let taken: Taken = self.ask("put a key", "/v3/kv/txn", &request).await?;
+        if taken.succeeded {
+            return Ok(Written::At(taken.header.revision));
+        }
+        let found = taken.responses.into_iter().flat_map(|step| step.response_range.kvs).next();
+        Ok(found.and_then(|pair| pair.into_key_value()).map_or(Written::Gone, Written::Other))
+    }
+
+    /// Deletes a key. Returns whether it was there.
+    ///
+    /// # Errors
+    /// See [`EtcdError`].
+    pub async fn delete(&mut self, key: &str) -> Result<bool, EtcdError> {
+        #[derive(serde::Deserialize)]
+        struct Answer {
+            #[serde(default)]
+            deleted: String,
+        }
+        let answer: Answer = self.ask("delete a key", "/v3/kv/deleterange", &Range::of(key, None)).await?;
+        Ok(answer.deleted == "1")
+    }
+
+    /// A lease of so many seconds.
+    ///
+    /// # Errors
+    /// See [`EtcdError`].
+    pub async fn grant(&mut self, seconds: u64) -> Result<String, EtcdError> {
+        let request = json!({ "TTL": seconds.to_string() });
+        let lease: Lease = self.ask("grant a lease", "/v3/lease/grant", &request).await?;
+        Ok(lease.id)
+    }
+
+    /// Keeps a lease alive. Returns whether it still was.
+    ///
+    /// # Errors
+    /// See [`EtcdError`].
+    pub async fn keep_alive(&mut self, lease: &str) -> Result<bool, EtcdError> {
+        let answer = self.ask("keep a lease", "/v3/lease/keepalive", &json!({ "ID": lease })).await?;
+        match answer {
+            Line::Result(Lease { ttl, .. }) => Ok(!ttl.is_empty()),
+            Line::Error(Failure { message }) => {
+                Err(EtcdError::Refused { what: "keep a lease", reason: message })
+            }
+        }
+    }
+
+    /// Ends a lease, and with it its keys.
+    ///
+    /// # Errors
+    /// See [`EtcdError`].
+    pub async fn revoke(&mut self, lease: &str) -> Result<(), EtcdError> {
+        let _: serde_json::Value =
+            self.ask("end a lease", "/v3/lease/revoke", &json!({ "ID": lease })).await?;
+        Ok(())
+    }
+
+    /// Begins to tell what changes in some ranges from a revision on.
+    ///
+    /// # Errors
+    /// See [`EtcdError`].
+    pub async fn watch(
+        &self,
+        ranges: &[(String, Option<String>)],
+        from_revision: u64,
+    ) -> Result<Watch, EtcdError> {
+        let mut document = Vec::new();
+        for ((first, end), id) in ranges.iter().zip(1..) {
+            #[derive(Serialize)]
+            struct Create {
+                #[serde(flatten)]
+                range: Range,
+                start_revision: String,
+                watch_id: String,
+            }
+            let create = Create {
+                range: Range::of(first, end.as_deref()),
+                start_revision: from_revision.to_string(),
+                watch_id: i32::to_string(&id),
+            };
+            serde_json::to_writer(&mut document, &json!({ "create_request": create }))
+                .expect("requests always serialise");
+        }
+        let mut connection = Connection::open(&self.endpoint, self.plan.tls.as_ref()).await?;
+        let post = connection.post("/v3/watch", self.token.as_deref(), document);
+        let slow = |_| EtcdError::Slow { endpoint: self.endpoint.clone(), seconds: PATIENCE.as_secs() };
+        let answer = timeout(PATIENCE, post).await.map_err(slow)??;
+        let body = answer.into_body();
+        Ok(Watch { endpoint: self.endpoint.clone(), body, unread: Vec::new(), _connection: connection })
+    }
+}
+
+fn put(key: &str, value: &[u8], lease: Option<&str>) -> Put {
+    let lease = lease.unwrap_or("0").to_owned();
+    Put { key: key.into(), value: super::wire::Base64(value.to_vec()), lease }
+}
+
+/// What a watch has to tell.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub enum News {
+    /// Something has changed; or nothing, and it only says that it watches.
+    Events(Vec<Event>),
+    /// What came next is no longer there: everything is to be listed again.
+    Compacted,
+}
+
+/// A stream of changes. It ends with an error.
+#[derive(Debug)]
+pub struct Watch {
+    endpoint: String,
+    body: Incoming,
+    /// The beginning of a line whose end has not come yet.
+    unread: Vec<u8>,
+    /// The stream ends with it.
+    _connection: Connection,
+}
+
+impl Watch {
+    /// Waits for news. Nothing is lost when the wait is given up.
+    ///
+    /// # Errors
+    /// The stream has ended, or etcd has ended the watch.
+    pub async fn next(&mut self) -> Result<News, EtcdError> {
+        let broken = |reason: String| EtcdError::Broken { endpoint: self.endpoint.clone(), reason };
+        loop {
+            if let Some(end) = memchr::memchr(b'\n', &self.unread) {
+                let line: Vec<u8> = self.unread.drain(..=end).collect();
+                return self.news(&line);
+            }
+            if self.unread.len() > ANSWER_BYTES_MAX {
+                return Err(broken("an endless line".to_owned()));
+            }
+            match self.body.frame().await {
+                Some(Ok(frame)) => {
+                    self.unread.extend_from_slice(frame.data_ref().map_or(&[][..], |bytes| bytes));
+                }
+                Some(Err(error)) => return Err(broken(error.to_string())),
+                None => return Err(broken("it was closed".to_owned())),
+            }
+        }
+    }
+
+    fn news(&self, line: &[u8]) -> Result<News, EtcdError> {
+        let unclear = |error: serde_json::Error| EtcdError::Unclear {
+            endpoint: self.endpoint.clone(),
+            reason: error.to_string(),
+        };
+        let refused = |reason| Err(EtcdError::Refused { what: "watch items", reason });
+        match serde_json::from_slice(line).map_err(unclear)? {
+            Line::Error(Failure { message }) => refused(message),
+            Line::Result(Watched { compact_revision, .. }) if compact_revision > 0 => Ok(News::Compacted),
+            Line::Result(Watched { canceled: true, cancel_reason, .. }) => refused(cancel_reason),
+            Line::Result(Watched { events, .. }) => {
+                Ok(News::Events(events.into_iter().filter_map(WireEvent::into_event).collect()))
+            }
+        }
+    }
+}
