@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::config::{Setting, Typed};
 
@@ -33,6 +34,16 @@ pub enum Verb {
     Explain(ExplainArguments),
     /// Look at or change what is remembered about files; stop the agent before a change.
     State(StateArguments),
+    /// Print the completions of a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write the manual pages, one for each verb.
+    Man {
+        /// The directory that they are written into; it must exist.
+        dir: PathBuf,
+    },
 }
 
 /// The configuration: a file, flags, or both.
@@ -271,12 +282,14 @@ mod tests {
             "state show 00ff",
             "state set 00ff 17 --config /c",
             "state forget 00ff",
+            "completions zsh",
+            "man /d",
         ] {
             let read = Arguments::read(["logdrive"].into_iter().chain(words.split_whitespace()));
             assert!(read.is_ok(), "{words}: {}", read.unwrap_err());
         }
         for words in
-            ["", "runn", "state set 00ff", "state set 00ff -1", "run --set x", "explain", "run extra"]
+            ["", "runn", "state set 00ff", "state set 00ff -1", "run --set x", "explain", "run extra", "man"]
         {
             let read = Arguments::read(["logdrive"].into_iter().chain(words.split_whitespace()));
             assert!(read.is_err(), "{words}");

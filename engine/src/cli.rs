@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use clap::CommandFactory;
 use logdrive_core::position::Position;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
@@ -31,6 +32,14 @@ pub fn main() -> ExitCode {
             .map(|plan| print(&explain::explain(&plan, &arguments.path)))
             .map_err(Into::into),
         Verb::State(arguments) => state(&arguments),
+        Verb::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "logdrive", &mut script);
+            Ok(print(&String::from_utf8_lossy(&script)))
+        }
+        Verb::Man { dir } => clap_mangen::generate_to(Arguments::command(), &dir)
+            .with_context(|| format!("cannot write manual pages into {}", dir.display()))
+            .map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {
         if let Some(refused) = error.downcast_ref::<Refused>() {
@@ -114,8 +123,6 @@ fn print(text: &str) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use anyhow::Context;
-
     use super::*;
 
     #[derive(Debug, thiserror::Error)]
