@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::config::{Setting, Typed};
+use crate::import::{Product, Wanted};
 
 /// Moves log lines from files into Kafka: at least once, in order, and never forgotten before Kafka has them.
 #[derive(Parser, Debug)]
@@ -34,6 +35,9 @@ pub enum Verb {
     Explain(ExplainArguments),
     /// Look at or change what is remembered about files; stop the agent before a change.
     State(StateArguments),
+    /// Turn a configuration of Filebeat, Fluent Bit or Vector into one of Logdrive, with a report of what it lost.
+    #[command(after_help = "Example: logdrive import /etc/filebeat/filebeat.yml >logdrive.toml")]
+    Import(ImportArguments),
     /// Print the completions of a shell.
     Completions {
         /// The shell.
@@ -149,6 +153,22 @@ pub enum StateVerb {
     },
 }
 
+/// `import`.
+#[derive(Args, Debug)]
+pub struct ImportArguments {
+    /// The foreign configuration; the new one goes to standard output, the report to standard error.
+    pub file: PathBuf,
+    /// Whose it is, if it is not recognised.
+    #[arg(long, value_name = "PRODUCT")]
+    pub from: Option<Product>,
+    /// Brokers in place of those of the file.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub brokers: Option<String>,
+    /// Topic of whatever the file gives none.
+    #[arg(long, value_name = "NAME")]
+    pub topic: Option<String>,
+}
+
 fn key_and_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
@@ -210,6 +230,14 @@ impl StateArguments {
     pub fn typed(&self) -> Typed {
         let settings = settings([("--state-dir", "state.dir", &self.state_dir)]).collect();
         Typed { config: self.config.clone(), settings, ..Typed::default() }
+    }
+}
+
+impl ImportArguments {
+    /// What the user says beside the file.
+    #[must_use]
+    pub fn wanted(&self) -> Wanted {
+        Wanted { from: self.from, brokers: self.brokers.clone(), topic: self.topic.clone() }
     }
 }
 
@@ -282,15 +310,24 @@ mod tests {
             "state show 00ff",
             "state set 00ff 17 --config /c",
             "state forget 00ff",
+            "import /f.yml --from fluent-bit --brokers h --topic t",
             "completions zsh",
             "man /d",
         ] {
             let read = Arguments::read(["logdrive"].into_iter().chain(words.split_whitespace()));
             assert!(read.is_ok(), "{words}: {}", read.unwrap_err());
         }
-        for words in
-            ["", "runn", "state set 00ff", "state set 00ff -1", "run --set x", "explain", "run extra", "man"]
-        {
+        for words in [
+            "",
+            "runn",
+            "state set 00ff",
+            "state set 00ff -1",
+            "run --set x",
+            "explain",
+            "run extra",
+            "import",
+            "man",
+        ] {
             let read = Arguments::read(["logdrive"].into_iter().chain(words.split_whitespace()));
             assert!(read.is_err(), "{words}");
         }

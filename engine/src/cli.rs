@@ -9,9 +9,12 @@ use logdrive_core::position::Position;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::agent;
-use crate::args::{Arguments, ConfigArguments, RunArguments, StateArguments, StateVerb, Verb};
+use crate::args::{
+    Arguments, ConfigArguments, ImportArguments, RunArguments, StateArguments, StateVerb, Verb,
+};
 use crate::config::{self, EXIT_CONFIG, Host, Plan, Refused, Typed};
 use crate::explain;
+use crate::import;
 use crate::logging;
 use crate::state::{self, Selector};
 
@@ -32,6 +35,7 @@ pub fn main() -> ExitCode {
             .map(|plan| print(&explain::explain(&plan, &arguments.path)))
             .map_err(Into::into),
         Verb::State(arguments) => state(&arguments),
+        Verb::Import(arguments) => import(&arguments),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "logdrive", &mut script);
@@ -113,6 +117,14 @@ fn state(arguments: &StateArguments) -> Result<ExitCode> {
         }
     };
     Ok(print(&text))
+}
+
+fn import(arguments: &ImportArguments) -> Result<ExitCode> {
+    let name = config::problem::shown(&arguments.file);
+    let (text, _) = config::read(&arguments.file)?;
+    let outcome = import::import(&name, &text, &arguments.wanted());
+    eprint!("{}", outcome.report);
+    Ok(print(&outcome.configuration?))
 }
 
 /// Prints what was asked for; a reader that has gone away is no error.

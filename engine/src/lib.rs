@@ -15,6 +15,7 @@ pub mod driver;
 pub mod explain;
 pub mod fs;
 pub mod http;
+pub mod import;
 pub mod io;
 pub mod items;
 pub mod kafka;
