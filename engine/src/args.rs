@@ -9,9 +9,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::config::{Setting, Typed};
 pub use etcd::{AgentsArguments, EtcdArguments, ItemArguments, ItemVerb, ScopeArguments};
+use crate::import::{Product, Wanted};
 
 /// Moves log lines from files into Kafka: at least once, in order, and never forgotten before Kafka has them.
 #[derive(Parser, Debug)]
@@ -40,6 +42,19 @@ pub enum Verb {
     Item(ItemArguments),
     /// Show all agents that report to etcd: their items, lag and errors.
     Agents(AgentsArguments),
+    /// Turn a configuration of Filebeat, Fluent Bit or Vector into one of Logdrive, with a report of what it lost.
+    #[command(after_help = "Example: logdrive import /etc/filebeat/filebeat.yml >logdrive.toml")]
+    Import(ImportArguments),
+    /// Print the completions of a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write the manual pages, one for each verb.
+    Man {
+        /// The directory that they are written into; it must exist.
+        dir: PathBuf,
+    },
 }
 
 /// The configuration: a file, flags, or both.
@@ -145,6 +160,22 @@ pub enum StateVerb {
     },
 }
 
+/// `import`.
+#[derive(Args, Debug)]
+pub struct ImportArguments {
+    /// The foreign configuration; the new one goes to standard output, the report to standard error.
+    pub file: PathBuf,
+    /// Whose it is, if it is not recognised.
+    #[arg(long, value_name = "PRODUCT")]
+    pub from: Option<Product>,
+    /// Brokers in place of those of the file.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub brokers: Option<String>,
+    /// Topic of whatever the file gives none.
+    #[arg(long, value_name = "NAME")]
+    pub topic: Option<String>,
+}
+
 fn key_and_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
@@ -211,6 +242,14 @@ fn set(pairs: &[(String, String)]) -> impl Iterator<Item = Setting> {
         path: path.clone(),
         text: text.clone(),
     })
+}
+
+impl ImportArguments {
+    /// What the user says beside the file.
+    #[must_use]
+    pub fn wanted(&self) -> Wanted {
+        Wanted { from: self.from, brokers: self.brokers.clone(), topic: self.topic.clone() }
+    }
 }
 
 impl Arguments {
@@ -290,6 +329,9 @@ mod tests {
             "item lint a.toml b.json",
             "item diff dir --group web",
             "agents --json --endpoints h:2379",
+            "import /f.yml --from fluent-bit --brokers h --topic t",
+            "completions zsh",
+            "man /d",
         ] {
             let read = Arguments::read(["logdrive"].into_iter().chain(words.split_whitespace()));
             assert!(read.is_ok(), "{words}: {}", read.unwrap_err());
@@ -306,6 +348,8 @@ mod tests {
             "item lint",
             "item put a f --group g --host h",
             "agents x",
+            "import",
+            "man",
         ] {
             let read = Arguments::read(["logdrive"].into_iter().chain(words.split_whitespace()));
             assert!(read.is_err(), "{words}");

@@ -4,18 +4,20 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use clap::CommandFactory;
 use logdrive_core::position::Position;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::agent;
 use crate::args::{
-    AgentsArguments, Arguments, ConfigArguments, EtcdArguments, ItemArguments, ItemVerb, RunArguments,
-    ScopeArguments, StateArguments, StateVerb, Verb,
+    AgentsArguments, Arguments, ConfigArguments, EtcdArguments, ImportArguments, ItemArguments, ItemVerb,
+    RunArguments, ScopeArguments, StateArguments, StateVerb, Verb,
 };
 use crate::config::{self, EXIT_CONFIG, Host, ItemLimits, Plan, Refused, Typed};
 use crate::etcd::verbs::{self, Remote, Scope};
 use crate::explain;
+use crate::import;
 use crate::logging;
 use crate::state::{self, Selector};
 use crate::wanted::{LINE_BUFFER_MAX, with_remembered};
@@ -39,6 +41,15 @@ pub fn main() -> ExitCode {
         Verb::State(arguments) => state(&arguments),
         Verb::Item(arguments) => item(&arguments),
         Verb::Agents(arguments) => agents(&arguments),
+        Verb::Import(arguments) => import(&arguments),
+        Verb::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "logdrive", &mut script);
+            Ok(print(&String::from_utf8_lossy(&script)))
+        }
+        Verb::Man { dir } => clap_mangen::generate_to(Arguments::command(), &dir)
+            .with_context(|| format!("cannot write manual pages into {}", dir.display()))
+            .map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {
         if let Some(refused) = error.downcast_ref::<Refused>() {
@@ -189,6 +200,12 @@ fn escaped(text: &str) -> String {
     let mut line = String::new();
     logging::escape_text(text, &mut line);
     line
+fn import(arguments: &ImportArguments) -> Result<ExitCode> {
+    let name = config::problem::shown(&arguments.file);
+    let (text, _) = config::read(&arguments.file)?;
+    let outcome = import::import(&name, &text, &arguments.wanted());
+    eprint!("{}", outcome.report);
+    Ok(print(&outcome.configuration?))
 }
 
 /// Prints what was asked for; a reader that has gone away is no error.
@@ -199,8 +216,6 @@ fn print(text: &str) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use anyhow::Context;
-
     use super::*;
 
     #[derive(Debug, thiserror::Error)]

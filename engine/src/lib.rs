@@ -16,6 +16,7 @@ pub mod etcd;
 pub mod explain;
 pub mod fs;
 pub mod http;
+pub mod import;
 pub mod io;
 pub mod items;
 pub mod kafka;

@@ -11,16 +11,17 @@ mod glob;
 pub mod keys;
 mod patterns;
 mod plan;
-mod problem;
+pub(crate) mod problem;
 mod resolve;
 mod secret;
 mod single;
 mod typed;
-mod units;
+pub(crate) mod units;
 mod value;
 mod written;
 
 pub use patterns::{Patterns, Verdict};
+pub(crate) use patterns::{check_exclude, check_include};
 pub use plan::{
     Acks, Certificate, Compression, CreateTopics, EtcdLogin, EtcdPlan, Format, FramePlan, IoChoice, ItemPlan,
     KafkaPlan, LimitsPlan, LogPlan, Origin, Partition, Plan, ReadFrom, RecordKey, SaslPlan, StatePlan,
@@ -28,6 +29,7 @@ pub use plan::{
 };
 pub use problem::{EXIT_CONFIG, Refused};
 pub use resolve::Host;
+pub(crate) use resolve::{line_bytes_most, option_refusal};
 pub use secret::Secret;
 pub use single::{ItemLimits, item_of};
 pub use typed::{Setting, Typed};
@@ -119,7 +121,7 @@ fn in_part(typed: &Typed) -> Result<(String, FileConfig), Refused> {
 }
 
 /// The text of a file, and who owns it and may write it.
-fn read(path: &Path) -> Result<(Vec<u8>, Metadata), Refused> {
+pub(crate) fn read(path: &Path) -> Result<(Vec<u8>, Metadata), Refused> {
     let refused = |why: String| Refused::new(&shown(path), vec![Problem::new(&At::Whole, why)]);
     let cannot = |error: std::io::Error| refused(format!("cannot read the configuration: {error}"));
     let file = std::fs::File::open(path).map_err(cannot)?;
@@ -139,9 +141,13 @@ fn read(path: &Path) -> Result<(Vec<u8>, Metadata), Refused> {
 /// after it would only be misunderstood.
 fn written(text: Option<&[u8]>, problems: &mut Vec<Problem>) -> Result<FileConfig, Problem> {
     let Some(bytes) = text else { return Ok(FileConfig::empty(At::Whole)) };
-    let text = std::str::from_utf8(bytes).map_err(|error| {
+    FileConfig::read(text_of(bytes)?, problems)
+}
+
+/// The text that the bytes of a file are.
+pub(crate) fn text_of(bytes: &[u8]) -> Result<&str, Problem> {
+    std::str::from_utf8(bytes).map_err(|error| {
         let good = std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default();
         Problem::new(&problem::Lines::of(good).at(good.len()), "not UTF-8 from here on")
-    })?;
-    FileConfig::read(text, problems)
+    })
 }

@@ -56,6 +56,10 @@ impl Refused {
         problems.dedup_by(|a, b| a.at == b.at && a.message == b.message);
         Refused { name: name.to_owned(), problems }
     }
+
+    pub(crate) fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
 }
 
 impl fmt::Display for Refused {

@@ -29,6 +29,17 @@ const JSON_GROWTH_MAX: u64 = 6;
 /// below the default of `message_bytes_max`.
 const ECS_LINE_BYTES: u64 = 160_000;
 
+/// The longest line that becomes a record of at most `message_bytes_max` whatever it holds: as it is, or in a document
+/// with fields of so many bytes (names and values, and six more for each).
+pub(crate) fn line_bytes_most(message_bytes_max: u64, document_fields: Option<u64>) -> u64 {
+    match document_fields {
+        None => message_bytes_max.saturating_sub(RAW_OVERHEAD_BYTES),
+        Some(fields) => {
+            (message_bytes_max.saturating_sub(ECS_OVERHEAD_BYTES) / JSON_GROWTH_MAX).saturating_sub(fields)
+        }
+    }
+}
+
 /// Makes the plans of all items. Items with problems are left out; their problems stay.
 pub(super) fn plans(sections: &[Section], message_bytes_max: u64, judge: &mut Judge<'_>) -> Vec<ItemPlan> {
     let mut seen = BTreeSet::new();

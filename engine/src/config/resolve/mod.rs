@@ -7,6 +7,9 @@ mod item;
 mod kafka;
 mod options;
 
+pub(crate) use item::line_bytes_most;
+pub(crate) use options::refusal as option_refusal;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -79,7 +79,8 @@ pub(super) fn plan(top: &Section, judge: &mut Judge<'_>) -> BTreeMap<String, Str
     options
 }
 
-fn refusal(name: &str, value: &str) -> Option<String> {
+/// Why a property cannot be set, if it cannot.
+pub(crate) fn refusal(name: &str, value: &str) -> Option<String> {
     if let Some((_, key)) = DECIDED.iter().find(|(property, _)| *property == name) {
         return Some(format!("`{name}` is decided by {key}; write it there"));
     }
