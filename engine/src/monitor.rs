@@ -332,6 +332,7 @@ mod tests {
             read_from: ReadFrom::Beginning,
             seen_before: false,
             rate_limit: None,
+            rate_limit_bytes: None,
             ignore_older: None,
             close_after: None,
             unlinked: UnlinkedHold { grace: Duration::ZERO, undrained_max: None, undrained_bytes_max: None },

@@ -56,6 +56,7 @@ pub fn policy(item: &ItemPlan, first_sight: bool) -> ItemPolicy {
         },
         seen_before: !first_sight,
         rate_limit: item.rate_limit.and_then(NonZeroU32::new),
+        rate_limit_bytes: None,
         ignore_older: item.ignore_older,
         close_after: item.close_after,
         unlinked: UnlinkedHold {
