@@ -1,17 +1,24 @@
 //! The verbs: from what was typed to an exit code. Errors are printed here, and nowhere else.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use logdrive_core::position::Position;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
-use crate::agent;
-use crate::args::{Arguments, ConfigArguments, RunArguments, StateArguments, StateVerb, Verb};
+use crate::agent::{self, Origin};
+use crate::args::{
+    AgentArguments, Arguments, ConfigArguments, ReloadArguments, RunArguments,
+    StateArguments, StateVerb, StatusArguments, Verb,
+};
+use crate::ask;
 use crate::config::{self, EXIT_CONFIG, Host, Plan, Refused, Typed};
 use crate::explain;
 use crate::logging;
+use crate::overview;
+use crate::reload::{self, Outcome};
 use crate::state::{self, Selector};
 
 /// Reads the command line and does what it says.
@@ -30,6 +37,8 @@ pub fn main() -> ExitCode {
         Verb::Explain(arguments) => load(&arguments.config.typed())
             .map(|plan| print(&explain::explain(&plan, &arguments.path)))
             .map_err(Into::into),
+        Verb::Status(arguments) => status(&arguments),
+        Verb::Reload(arguments) => reload(&arguments),
         Verb::State(arguments) => state(&arguments),
     };
     outcome.unwrap_or_else(|error| {
@@ -37,9 +46,7 @@ pub fn main() -> ExitCode {
             eprintln!("{refused}");
             return ExitCode::from(EXIT_CONFIG);
         }
-        let mut line = String::new();
-        logging::escape_text(&one_line(&error), &mut line);
-        eprintln!("error: {line}");
+        eprintln!("error: {}", logging::plain(&one_line(&error)));
         ExitCode::FAILURE
     })
 }
@@ -74,8 +81,9 @@ fn run(arguments: &RunArguments) -> Result<ExitCode> {
     typed.config = typed.config.map(|path| std::path::absolute(&path).unwrap_or(path));
     let plan = load(&typed)?;
     logging::start(plan.log.format, plan.log.level)?;
+    let file = typed.config.clone();
     let reread = Box::new(move || load(&typed).map_err(|refused| refused.to_string()));
-    agent::run(plan, reread)
+    agent::run(plan, Origin { file, reread })
 }
 
 fn validate(arguments: &ConfigArguments) -> Result<ExitCode> {
@@ -85,6 +93,60 @@ fn validate(arguments: &ConfigArguments) -> Result<ExitCode> {
     }
     let items = plan.items.len();
     Ok(print(&format!("the configuration is valid: {items} item{}\n", if items == 1 { "" } else { "s" })))
+}
+
+fn status(arguments: &StatusArguments) -> Result<ExitCode> {
+    let answer = ask::status_now(address(&arguments.agent)?)?;
+    if !arguments.json {
+        return Ok(print(&overview::overview(&answer.report, arguments.files)));
+    }
+    let mut text = String::with_capacity(answer.body.len() + 1);
+    for line in String::from_utf8_lossy(&answer.body).lines() {
+        logging::escape_json(line, &mut text);
+        text.push('\n');
+    }
+    Ok(print(&text))
+}
+
+/// Where a running agent answers.
+fn address(agent: &AgentArguments) -> Result<SocketAddr> {
+    match config::http(&agent.typed())? {
+        Some(address) => Ok(address),
+        None => bail!(
+            "the agent of this configuration answers nobody: `listen` in [http] is \"off\"; set it to an address \
+             like \"127.0.0.1:9180\" and start the agent anew"
+        ),
+    }
+}
+
+fn reload(arguments: &ReloadArguments) -> Result<ExitCode> {
+    let typed = arguments.typed();
+    let dir = config::state_dir(&typed, &Host::here(typed.config.is_none()))?;
+    let http = config::http(&typed)?;
+    let (outcome, pid) = reload::reload(&dir, http)?;
+    Ok(match outcome {
+        Outcome::Applied(at_next_start) if at_next_start.is_empty() => {
+            print(&format!("process {pid} has reloaded its configuration\n"))
+        }
+        Outcome::Applied(at_next_start) => print(&format!(
+            "process {pid} has reloaded its configuration, but for {}: that holds from the next start on\n",
+            at_next_start.join(", ")
+        )),
+        Outcome::Told => print(&format!(
+            "process {pid} was told to reload its configuration; its log says what became of that, since it does \
+             not answer {}\n",
+            http.map_or("over HTTP".to_owned(), |address| format!("at {address}"))
+        )),
+        Outcome::Refused(problems) => {
+            for problem in problems.lines() {
+                eprintln!("{}", logging::plain(problem));
+            }
+            eprintln!(
+                "error: process {pid} has not reloaded its configuration: the one before stays in force"
+            );
+            ExitCode::from(EXIT_CONFIG)
+        }
+    })
 }
 
 fn state(arguments: &StateArguments) -> Result<ExitCode> {

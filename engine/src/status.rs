@@ -1,16 +1,18 @@
-//! What the agent says about itself when asked: the answers of `/status`, `/readyz` and `explain`.
+//! What the agent says about itself when asked: the answers of `/status` and `/readyz`, which `ask` reads again.
 //!
 //! The driver owns the truth, so it is asked, and answers between two of its turns. Nothing is
 //! collected that nobody asked for.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
+use std::num::NonZeroU32;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
 use logdrive_core::engine::SourceStatus;
 use logdrive_core::position::Nanos;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::config::Plan;
@@ -18,6 +20,7 @@ use crate::driver::Driver;
 use crate::kafka::{KafkaSink, SinkStatus};
 use crate::metrics::Metrics;
 use crate::monitor::{AgentMetrics, Trouble};
+use crate::rates::Rates;
 
 /// A line in flight for longer than this is a sign that Kafka cannot be reached.
 const UNACKED_MAX: Duration = Duration::from_secs(30);
@@ -44,7 +47,7 @@ pub struct Told<T> {
 }
 
 /// Whether lines can be read and delivered now.
-#[derive(Clone, Eq, PartialEq, Debug, Serialize)]
+#[derive(Clone, Eq, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Readiness {
     /// They can.
     pub ready: bool,
@@ -53,10 +56,13 @@ pub struct Readiness {
 }
 
 /// The answer of `/status`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StatusReport {
     /// The version that runs.
     pub version: String,
+    /// Its process.
+    #[serde(default)]
+    pub pid: u32,
     /// Seconds since the start.
     pub uptime_seconds: f64,
     /// How files are read: `uring` or `blocking`.
@@ -65,6 +71,12 @@ pub struct StatusReport {
     pub brokers: Vec<String>,
     /// As `/readyz` answers.
     pub readiness: Readiness,
+    /// What became of attempts to reload the configuration.
+    #[serde(default)]
+    pub reloads: Reloads,
+    /// What the agent has used of the processor, and how it is held back.
+    #[serde(default)]
+    pub pace: PaceStatus,
     /// The collection items.
     pub items: Vec<ItemStatus>,
     /// Every file that is known.
@@ -77,8 +89,44 @@ pub struct StatusReport {
     pub kafka: KafkaStatus,
 }
 
+/// What became of attempts to reload the configuration.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Reloads {
+    /// How many were put in force.
+    pub accepted: u64,
+    /// How many were refused whole.
+    pub refused: u64,
+    /// Why the last one was refused, one line for each problem; `None` if it was not.
+    pub last_error: Option<String>,
+    /// Keys of the last one that was accepted which hold from the next start on.
+    pub at_next_start: Vec<String>,
+}
+
+impl Reloads {
+    /// How often it was tried.
+    #[must_use]
+    pub fn attempts(&self) -> u64 {
+        self.accepted + self.refused
+    }
+}
+
+/// What the agent has used of the processor, and how it is held back.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PaceStatus {
+    /// Processor time of all its threads.
+    pub cpu_seconds: f64,
+    /// `limits.cpu`; `None`: no limit.
+    pub cpu_percent: Option<u32>,
+    /// How long reading has waited for it.
+    pub cpu_paced_seconds: f64,
+    /// `limits.bytes_per_second`; `None`: no limit.
+    pub bytes_per_second: Option<u64>,
+    /// How long reading has waited for it.
+    pub bytes_paced_seconds: f64,
+}
+
 /// One collection item.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ItemStatus {
     /// Its name.
     pub name: String,
@@ -92,12 +140,24 @@ pub struct ItemStatus {
     pub lines_read: u64,
     /// Lines acknowledged since the start.
     pub lines_acked: u64,
+    /// Their bytes.
+    #[serde(default)]
+    pub bytes_acked: u64,
+    /// Lines acknowledged per second, over the last 5 to 10 s.
+    #[serde(default)]
+    pub lines_per_second: f64,
+    /// Their bytes.
+    #[serde(default)]
+    pub bytes_per_second: f64,
     /// Lines dropped since the start, for any reason.
     pub lines_dropped: u64,
+    /// How long its files have waited for `rate_limit` or `rate_limit_bytes`.
+    #[serde(default)]
+    pub paced_seconds: f64,
 }
 
 /// Something that went wrong with a file or directory.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PathError {
     /// Where.
     pub path: String,
@@ -108,7 +168,7 @@ pub struct PathError {
 }
 
 /// One generation of one file.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FileStatus {
     /// Where it was found last.
     pub path: String,
@@ -121,13 +181,13 @@ pub struct FileStatus {
     /// `size - acked`.
     pub lag_bytes: u64,
     /// What it waits for now: `at end`, `waiting for acknowledgements`, ...
-    pub state: &'static str,
+    pub state: Cow<'static, str>,
     /// What stands in the way of reading it, as long as it does.
     pub last_error: Option<String>,
 }
 
 /// The chain `durable <= acked <= produced <= framed <= read <= size`, in bytes from the file's start.
-#[derive(Copy, Clone, Eq, PartialEq, Debug, Serialize)]
+#[derive(Copy, Clone, Eq, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Positions {
     /// Acknowledged, and on the disk of the state.
     pub durable: u64,
@@ -144,7 +204,7 @@ pub struct Positions {
 }
 
 /// The state store.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StateStatus {
     /// Its folder.
     pub dir: String,
@@ -159,7 +219,7 @@ pub struct StateStatus {
 }
 
 /// The Kafka clients.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct KafkaStatus {
     /// How many producers share the partitions.
     pub producers: usize,
@@ -181,10 +241,24 @@ pub struct KafkaStatus {
     pub oldest_unacked_seconds: f64,
     /// The last thing that went wrong.
     pub last_error: Option<String>,
+    /// How long brokers took to answer, over the last [`STATISTICS_EVERY`](crate::setup::STATISTICS_EVERY).
+    #[serde(default)]
+    pub round_trips: Vec<RoundTripStatus>,
+}
+
+/// How long one broker took to answer requests, replication included where `acks` wants it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RoundTripStatus {
+    /// The broker: `host:port/id`.
+    pub broker: String,
+    /// Half of the requests took no longer.
+    pub p50_seconds: f64,
+    /// 99 of 100 requests took no longer.
+    pub p99_seconds: f64,
 }
 
 /// One topic.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TopicState {
     /// Its name.
     pub name: String,
@@ -203,6 +277,10 @@ pub struct Facts<'a> {
     pub io: &'static str,
     /// As they were just published.
     pub metrics: &'a Metrics,
+    /// What became of reloads.
+    pub reloads: &'a Reloads,
+    /// How fast items are shipped.
+    pub rates: &'a Rates,
 }
 
 /// Whether lines can be read and delivered now.
@@ -251,11 +329,14 @@ pub fn report<R, F, W>(
         plan.map_or("", |plan| &plan.kafka.brokers).split(',').map(|broker| broker.trim().to_owned());
     StatusReport {
         version: facts.version.to_owned(),
+        pid: std::process::id(),
         uptime_seconds: Duration::from_nanos(now.0).as_secs_f64(),
         io: facts.io.to_owned(),
         brokers: brokers.collect(),
         readiness: readiness(driver, sink, now),
-        items: items(driver, plan, &sources),
+        reloads: facts.reloads.clone(),
+        pace: pace(driver, plan),
+        items: items(driver, plan, &sources, facts.rates, now),
         files: sources.iter().map(|source| file(source, notes)).collect(),
         errors: notes.troubles().iter().map(|trouble| path_error(trouble, now)).collect(),
         state: StateStatus {
@@ -276,7 +357,20 @@ pub fn report<R, F, W>(
             in_flight_bytes: metrics.in_flight_bytes.get().cast_unsigned(),
             oldest_unacked_seconds: metrics.oldest_unacked_seconds.get(),
             last_error: sink.last_error.clone(),
+            round_trips: sink.round_trips.iter().map(round_trip).collect(),
         },
+    }
+}
+
+fn pace<R, F, W>(driver: &Driver<R, KafkaSink, F, W>, plan: Option<&Plan>) -> PaceStatus {
+    let counts = driver.engine.counts();
+    let limits = plan.map(|plan| plan.limits);
+    PaceStatus {
+        cpu_seconds: crate::cpu::used().as_secs_f64(),
+        cpu_percent: limits.and_then(|limits| limits.cpu_percent).map(NonZeroU32::get),
+        cpu_paced_seconds: counts.held.as_secs_f64(),
+        bytes_per_second: limits.and_then(|limits| limits.bytes_per_second),
+        bytes_paced_seconds: counts.paced.as_secs_f64(),
     }
 }
 
@@ -285,6 +379,8 @@ fn items<R, F, W>(
     driver: &Driver<R, KafkaSink, F, W>,
     plan: Option<&Plan>,
     sources: &[SourceStatus],
+    rates: &Rates,
+    now: Nanos,
 ) -> Vec<ItemStatus> {
     let ids = (0..driver.engine.item_count() as u32).map(logdrive_core::source::ItemId);
     let configured = ids.filter_map(|id| {
@@ -292,6 +388,7 @@ fn items<R, F, W>(
         let item = plan?.items.iter().find(|item| item.name == name)?;
         let counts = driver.engine.item_counts(id);
         let dropped = [counts.filtered, counts.long, counts.refused, counts.vanished];
+        let rate = rates.of(id.0 as usize, counts.acked, now);
         let mut status = ItemStatus {
             name: name.to_owned(),
             topic: item.topic.clone(),
@@ -299,7 +396,11 @@ fn items<R, F, W>(
             lag_bytes: 0,
             lines_read: counts.read.lines,
             lines_acked: counts.acked.lines,
+            bytes_acked: counts.acked.bytes,
+            lines_per_second: rate.lines,
+            bytes_per_second: rate.bytes,
             lines_dropped: dropped.iter().map(|amount| amount.lines).sum(),
+            paced_seconds: counts.paced.as_secs_f64(),
         };
         for source in sources.iter().filter(|source| source.origin.item == id) {
             status.files += 1;
@@ -326,7 +427,7 @@ fn file(source: &SourceStatus, notes: &AgentMetrics) -> FileStatus {
         generation: format!("{:?}", source.origin.generation),
         positions: Positions { durable, acked, produced, framed, read, size },
         lag_bytes: lag_bytes(source),
-        state: source.state,
+        state: Cow::Borrowed(source.state),
         last_error: trouble.map(|trouble| trouble.text.clone()),
     }
 }
@@ -341,6 +442,11 @@ fn path_error(trouble: &Trouble, now: Nanos) -> PathError {
 
 fn topic(topic: &crate::kafka::TopicStatus) -> TopicState {
     TopicState { name: topic.name.clone(), partitions: topic.partitions, trouble: topic.trouble.clone() }
+}
+
+fn round_trip(of: &crate::kafka::RoundTrip) -> RoundTripStatus {
+    let crate::kafka::RoundTrip { broker, p50_seconds, p99_seconds } = of.clone();
+    RoundTripStatus { broker, p50_seconds, p99_seconds }
 }
 
 #[cfg(test)]

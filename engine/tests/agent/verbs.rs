@@ -1,0 +1,148 @@
+//! The verbs beside a running agent: `status`, `reload`; and the configuration file that is
+//! followed.
+
+use std::fs;
+use std::net::TcpListener;
+
+use crate::process::{Agent, Exit, Launch};
+use crate::site::Site;
+use crate::wait::until_true;
+
+const ITEM: &str =
+    "[[item]]\nname = \"web\"\ninclude = [\"LOGS/*.log\"]\ntopic = \"logs\"\nread_from = \"beginning\"\n";
+
+/// A verb that asks this agent.
+fn ask(agent: &Agent, verb: &str) -> Launch {
+    let (host, port) = agent.address();
+    Launch::verb(verb).arg("--http").arg(format!("{host}:{port}"))
+}
+
+fn configured(site: &Site) -> Agent {
+    let agent = Launch::run().arg("--config").arg(site.root().join("logdrive.toml")).start();
+    agent.await_ready();
+    agent
+}
+
+/// One line, and none of them can move the cursor.
+#[track_caller]
+fn assert_plain(text: &str) {
+    assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{}", text.escape_debug());
+}
+
+#[test]
+fn the_status_is_a_page_or_a_document() {
+    let site = Site::new();
+    site.append("a\n\u{1b}[2J\u{9b}31m.log", "one\ntwo\n");
+    site.append("app.log", "one\ntwo\nthree\n");
+    let agent = site.agent().start();
+    site.topic.await_count(5);
+    until_true("all is acknowledged", || agent.metric("logdrive_file_lag_bytes") == 0.0);
+    let page = ask(&agent, "status").finish().with_code(0).stdout;
+    assert_plain(&page);
+    let path = site.log("app.log");
+    let row = page.lines().find(|line| line.ends_with(path.to_str().unwrap())).unwrap();
+    let words: Vec<&str> = row.split_whitespace().collect();
+    assert_eq!(words[..2], ["0", "B"], "the lag: {row}");
+    assert_eq!(words[3..8], ["14"; 5], "the positions: {row}");
+    assert!(page.contains("\\n\\u{1b}[2J\\u{9b}31m.log"), "{page}");
+
+    let one = ask(&agent, "status").args("--files 1").finish().with_code(0).stdout;
+    assert!(one.contains("... and 1 more files"), "{one}");
+
+    let document = ask(&agent, "status").arg("--json").finish().with_code(0).stdout;
+    assert_plain(&document);
+    let document: serde_json::Value = serde_json::from_str(&document).unwrap();
+    assert_eq!(document["files"].as_array().unwrap().len(), 2);
+    assert_eq!(document["pid"], agent.pid().as_raw_nonzero().get());
+    assert_eq!(document["items"][0]["bytes_acked"], 22);
+    agent.stop();
+}
+
+#[test]
+fn without_an_agent_there_is_one_line() {
+    let site = Site::new();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let refused = |exit: Exit, words: &[&str]| {
+        let exit = exit.with_code(1).saying(words);
+        assert_eq!((exit.stderr.lines().count(), exit.stdout.as_str()), (1, ""), "{}", exit.stderr);
+    };
+    refused(Launch::verb("status").arg("--http").arg(&free).finish(), &["no agent answers at", &free]);
+    let path = site.configure(&format!("http.listen = \"off\"\n{ITEM}"));
+    refused(Launch::verb("status").arg("--config").arg(&path).finish(), &["\"off\""]);
+    fs::create_dir(site.state()).unwrap();
+    let reload = || Launch::verb("reload").arg("--config").arg(&path).finish();
+    refused(reload(), &["no agent has ever used it", "--state-dir"]);
+    // An agent that is no more does not hold the folder, whatever the folder says.
+    let gone = site.agent().start();
+    gone.await_ready();
+    let pid = format!("pid {}", gone.pid().as_raw_nonzero());
+    gone.kill();
+    refused(reload(), &["no running agent", &pid]);
+    Launch::verb("status").args("--http 192.0.2.1:80").finish().with_code(78).saying(&["--http", "loopback"]);
+    Launch::verb("status").args("--config /no/such/file").finish().with_code(78).saying(&["/no/such/file"]);
+}
+
+#[test]
+fn g04_a_reload_says_whether_it_is_in_force() {
+    let site = Site::new();
+    let path = site.configure(ITEM);
+    let agent = configured(&site);
+    let reload = |agent: &Agent| ask(agent, "reload").arg("--config").arg(&path).finish();
+    let done = reload(&agent).with_code(0).stdout;
+    assert!(done.starts_with(&format!("process {} has reloaded", agent.pid().as_raw_nonzero())), "{done}");
+
+    site.configure(&ITEM.replace("include", "inklude"));
+    reload(&agent).with_code(78).saying(&["logdrive.toml:5:1", "inklude", "stays in force"]);
+
+    site.configure(&format!("io = \"blocking\"\nlimits.files_max = 7\n{ITEM}"));
+    for _ in 0..2 {
+        let done = reload(&agent).with_code(0).stdout;
+        assert!(done.contains("io, limits") && done.contains("next start"), "{done}");
+    }
+    // Whoever does not know where it answers is told to look into the log.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let told = Launch::verb("reload").arg("--config").arg(&path).arg("--http").arg(&free).finish();
+    let told = told.with_code(0).stdout;
+    assert!(told.contains("its log") && told.contains(&free), "{told}");
+    until_true("it is reloaded", || agent.status()["reloads"]["accepted"] == 4);
+    agent.stop();
+}
+
+#[test]
+fn g05_an_edited_file_is_put_in_force_by_itself() {
+    let site = Site::new();
+    let watched = format!("watch.config = true\n{ITEM}");
+    site.configure(&watched);
+    let path = site.root().join("logdrive.toml");
+    let mut agent = Launch::run().arg("--config").arg(&path).args("--log-level debug").start();
+    agent.await_ready();
+    site.append("app.txt", "one\n");
+
+    site.configure(&format!("# nothing else\n{watched}"));
+    agent.await_log(&["edited", "means the same"]);
+
+    site.configure(&watched.replace("*.log", "*.txt"));
+    site.topic.await_value(b"one");
+
+    site.configure(&watched.replace("*.txt", "*.*").replace("read_from", "reed_from"));
+    agent.await_log(&["stays in force"]);
+    // In place, and again something that holds.
+    let text = fs::read_to_string(&path).unwrap().replace("reed_from", "read_from");
+    fs::write(&path, text).unwrap();
+    until_true("it is in force", || agent.status()["reloads"]["accepted"] == 2);
+    assert_eq!(agent.status()["reloads"]["refused"], 1);
+
+    // From now on nobody looks.
+    site.configure(ITEM);
+    until_true("it is in force", || agent.status()["reloads"]["accepted"] == 3);
+    // Which its thread finds when it wakes up.
+    site.configure(ITEM);
+    until_true("nobody follows the file any more", || !thread_names(&agent).contains(&"config".to_owned()));
+    agent.stop();
+}
+
+fn thread_names(agent: &Agent) -> Vec<String> {
+    let tasks = fs::read_dir(agent.proc("task")).unwrap();
+    let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    names.map(|name| name.trim_end().to_owned()).collect()
+}
