@@ -33,6 +33,8 @@ pub enum Verb {
     Explain(ExplainArguments),
     /// Say how a running agent does: items, the files that are furthest behind, Kafka, errors.
     Status(StatusArguments),
+    /// Show how a running agent does, live; needs a terminal.
+    Top(AgentArguments),
     /// Tell the running agent to read its configuration again, and say whether it is in force now.
     Reload(ReloadArguments),
     /// Look at or change what is remembered about files; stop the agent before a change.
@@ -326,6 +328,7 @@ mod tests {
             "explain /var/log/a --config /c",
             "explain /var/log/a --include /var/log/* --topic t --brokers h",
             "status",
+            "top --http localhost:9180",
             "status --http 127.0.0.1:9180 --files 100",
             "status --config /c --json",
             "reload",

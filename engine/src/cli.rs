@@ -20,6 +20,7 @@ use crate::logging;
 use crate::overview;
 use crate::reload::{self, Outcome};
 use crate::state::{self, Selector};
+use crate::top;
 
 /// Reads the command line and does what it says.
 #[must_use]
@@ -38,6 +39,7 @@ pub fn main() -> ExitCode {
             .map(|plan| print(&explain::explain(&plan, &arguments.path)))
             .map_err(Into::into),
         Verb::Status(arguments) => status(&arguments),
+        Verb::Top(arguments) => address(&arguments).and_then(top::top),
         Verb::Reload(arguments) => reload(&arguments),
         Verb::State(arguments) => state(&arguments),
     };

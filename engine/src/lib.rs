@@ -34,4 +34,5 @@ pub mod reload;
 pub mod setup;
 pub mod state;
 pub mod status;
+pub mod top;
 pub mod watch;

@@ -1,9 +1,14 @@
-//! The verbs beside a running agent: `status`, `reload`; and the configuration file that is
+//! The verbs beside a running agent: `status`, `top`, `reload`; and the configuration file that is
 //! followed.
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 
+use rustix::process::Signal;
+use rustix::termios::Winsize;
+
+use crate::control::pseudo_terminal;
 use crate::process::{Agent, Exit, Launch};
 use crate::site::Site;
 use crate::wait::until_true;
@@ -138,6 +143,49 @@ fn g05_an_edited_file_is_put_in_force_by_itself() {
     // Which its thread finds when it wakes up.
     site.configure(ITEM);
     until_true("nobody follows the file any more", || !thread_names(&agent).contains(&"config".to_owned()));
+    agent.stop();
+}
+
+/// What has been written to a terminal, until it holds these words.
+fn await_screen(terminal: &OwnedFd, shown: &mut String, words: &str) {
+    until_true(&format!("{words:?} on the terminal"), || {
+        let mut buffer = [0; 4096];
+        let count = rustix::io::read(terminal, &mut buffer).unwrap_or(0);
+        shown.push_str(&String::from_utf8_lossy(&buffer[..count]));
+        shown.contains(words)
+    });
+}
+
+#[test]
+fn top_shows_an_agent_and_leaves_the_terminal_as_it_was() {
+    const LEAVES: &str = "\u{1b}[?1049l";
+    let site = Site::new();
+    site.append("app.log", "one\n");
+    let agent = site.agent().start();
+    site.topic.await_count(1);
+    let modes = |side: &OwnedFd| {
+        let modes = rustix::termios::tcgetattr(side).unwrap();
+        (modes.input_modes, modes.output_modes, modes.local_modes, modes.control_modes)
+    };
+    for quit in [None, Some(Signal::TERM)] {
+        let (terminal, side) = pseudo_terminal();
+        let size = Winsize { ws_row: 24, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
+        rustix::termios::tcsetwinsize(&side, size).unwrap();
+        let before = modes(&side);
+        let top = ask(&agent, "top").start_at(&side);
+        let mut shown = String::new();
+        await_screen(&terminal, &mut shown, "app.log");
+        assert!(!shown.contains(LEAVES));
+        match quit {
+            Some(signal) => top.signal(signal),
+            None => drop(rustix::io::write(&terminal, b"q").unwrap()),
+        }
+        await_screen(&terminal, &mut shown, LEAVES);
+        top.exit().with_code(0);
+        assert_eq!(modes(&side), before, "{quit:?}");
+    }
+    // Where nobody sits there is nothing to show.
+    ask(&agent, "top").finish().with_code(1).saying(&["terminal", "logdrive status"]);
     agent.stop();
 }
 
