@@ -10,7 +10,7 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::agent::{self, Origin};
 use crate::args::{
-    AgentArguments, Arguments, ConfigArguments, ReloadArguments, RunArguments,
+    AgentArguments, Arguments, ConfigArguments, ExplainArguments, ReloadArguments, RunArguments,
     StateArguments, StateVerb, StatusArguments, Verb,
 };
 use crate::ask;
@@ -35,9 +35,7 @@ pub fn main() -> ExitCode {
     let outcome = match arguments.verb {
         Verb::Run(arguments) => run(&arguments),
         Verb::Validate(arguments) => validate(&arguments),
-        Verb::Explain(arguments) => load(&arguments.config.typed())
-            .map(|plan| print(&explain::explain(&plan, &arguments.path)))
-            .map_err(Into::into),
+        Verb::Explain(arguments) => explain(&arguments),
         Verb::Status(arguments) => status(&arguments),
         Verb::Top(arguments) => address(&arguments).and_then(top::top),
         Verb::Reload(arguments) => reload(&arguments),
@@ -95,6 +93,17 @@ fn validate(arguments: &ConfigArguments) -> Result<ExitCode> {
     }
     let items = plan.items.len();
     Ok(print(&format!("the configuration is valid: {items} item{}\n", if items == 1 { "" } else { "s" })))
+}
+
+fn explain(arguments: &ExplainArguments) -> Result<ExitCode> {
+    let plan = load(&arguments.config.typed())?;
+    let agent = match plan.http {
+        Some(address) => {
+            ask::status_now(address).map(|answer| answer.report).map_err(|error| one_line(&error))
+        }
+        None => Err("none can be asked: `listen` in [http] is \"off\"".to_owned()),
+    };
+    Ok(print(&explain::explain(&plan, &arguments.path, &agent)))
 }
 
 fn status(arguments: &StatusArguments) -> Result<ExitCode> {

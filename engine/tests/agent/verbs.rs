@@ -1,16 +1,18 @@
-//! The verbs beside a running agent: `status`, `top`, `reload`; and the configuration file that is
+//! The verbs beside a running agent: `status`, `top`, `reload`, `explain`; and the configuration file that is
 //! followed.
 
 use std::fs;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::time::{Duration, SystemTime};
 
 use rustix::process::Signal;
 use rustix::termios::Winsize;
 
 use crate::control::pseudo_terminal;
-use crate::process::{Agent, Exit, Launch};
-use crate::site::Site;
+use crate::process::{Agent, Exit, Launch, free_ports};
+use crate::site::{NOBODY, Site, is_root};
 use crate::wait::until_true;
 
 const ITEM: &str =
@@ -186,6 +188,72 @@ fn top_shows_an_agent_and_leaves_the_terminal_as_it_was() {
     }
     // Where nobody sits there is nothing to show.
     ask(&agent, "top").finish().with_code(1).saying(&["terminal", "logdrive status"]);
+    agent.stop();
+}
+
+#[test]
+fn an_explanation_asks_the_running_agent() {
+    let site = Site::new();
+    let item = format!("{ITEM}ignore_older = \"1d\"\n");
+    let port = free_ports(1);
+    let path = site.configure(&format!("http.listen = \"127.0.0.1:{port}\"\n{item}"));
+    site.append("app.log", "one\nunfinished");
+    site.append("old.log", "old\n");
+    let old = SystemTime::now() - Duration::from_secs(200_000);
+    fs::File::options().append(true).open(site.log("old.log")).unwrap().set_modified(old).unwrap();
+    let explain = |name: &str| {
+        let launch = Launch::verb("explain").arg(site.log(name)).arg("--config").arg(&path);
+        let text = launch.finish().with_code(0).stdout;
+        (text.lines().last().unwrap().to_owned(), text)
+    };
+    let (answer, text) = explain("app.log");
+    assert!(answer.contains("no agent of this configuration answers"), "{text}");
+    let (answer, text) = explain("old.log");
+    assert!(answer.contains("not modified for 2d 07h") && answer.contains("`ignore_older` is 1d"), "{text}");
+
+    let agent = Launch::verb("run").arg("--config").arg(&path).start();
+    site.topic.await_count(1);
+    until_true("it is at its end", || explain("app.log").0.contains("read to its end"));
+    let (answer, text) = explain("app.log");
+    assert!(answer.contains("10 bytes are a line without its newline"), "{text}");
+    assert!(text.contains("acked 4 <= produced 4 <= framed 4 <= read 14 <= size 14"), "{text}");
+    assert!(text.contains(&format!("process {}", agent.pid().as_raw_nonzero())), "{text}");
+    let (answer, text) = explain("old.log");
+    assert!(answer.contains("`ignore_older` is 1d"), "{text}");
+
+    // What the agent was not told of yet.
+    let more = item.replace("*.log", "*.txt").replace("\"web\"", "\"new\"");
+    site.configure(&format!("http.listen = \"127.0.0.1:{port}\"\n{item}{more}"));
+    site.append("new.txt", "one\n");
+    let (answer, text) = explain("new.txt");
+    assert!(answer.contains("has no item `new`") && answer.contains("logdrive reload"), "{text}");
+    agent.stop();
+}
+
+#[test]
+fn an_explanation_names_what_the_agents_user_may_not_read() {
+    if !is_root("another user's agent") {
+        return;
+    }
+    let (site, _) = Site::beside_a_secret();
+    let port = free_ports(1);
+    let path = site.configure(&format!("http.listen = \"127.0.0.1:{port}\"\n{ITEM}"));
+    fs::set_permissions(site.root(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::create_dir(site.state()).unwrap();
+    chown(site.state(), Some(NOBODY), Some(NOBODY)).unwrap();
+    site.append("app.log", "one\n");
+    fs::set_permissions(site.log("app.log"), fs::Permissions::from_mode(0o600)).unwrap();
+    let mut agent = Launch::verb("run").arg("--config").arg(&path).user(NOBODY).start();
+    agent.await_log(&["app.log", "Permission denied"]);
+    let launch = Launch::verb("explain").arg(site.log("app.log")).arg("--config").arg(&path);
+    let text = launch.finish().with_code(0).stdout;
+    let answer = text.lines().last().unwrap();
+    for words in
+        ["not read: cannot open", "the agent's user 65534:65534 may not read", "mode 0600, owner 0:0"]
+    {
+        assert!(answer.contains(words), "{text}");
+    }
     agent.stop();
 }
 
