@@ -1,6 +1,8 @@
 //! `logdrive run`: puts the parts together, waits for whatever comes first, reloads and stops.
 
 use std::future::poll_fn;
+use std::num::NonZeroU64;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,15 +11,17 @@ use anyhow::{Context, Result};
 use logdrive_core::engine::Engine;
 use logdrive_core::position::Nanos;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::alarm::Alarm;
 use crate::bell::Bell;
 use crate::cli::one_line;
 use crate::clock::{Clock, wall_ns};
-use crate::config::{self, KafkaPlan, Plan};
+use crate::config::{self, KafkaPlan, LimitsPlan, Plan};
+use crate::cpu::{self, CpuShare};
 use crate::credentials::Credentials;
 use crate::driver::Driver;
+use crate::edits::Edits;
 use crate::fs::FsPool;
 use crate::io::Reads;
 use crate::io::blocking::BlockingReads;
@@ -27,6 +31,7 @@ use crate::io::uring;
 use crate::items::Items;
 use crate::kafka::KafkaSink;
 use crate::monitor::Monitor;
+use crate::nice;
 use crate::setup;
 use crate::state::StateStore;
 use crate::status;
@@ -41,28 +46,34 @@ const NAP_MAX: Duration = Duration::from_millis(5);
 
 type AgentDriver<R> = Driver<R, KafkaSink, FsPool, Watch>;
 
-/// Where the configuration came from, to read it again.
-pub type Reread = Box<dyn Fn() -> Result<Plan, String>>;
+/// Where the configuration came from.
+pub struct Origin {
+    /// The file; `None`: the command line alone.
+    pub file: Option<PathBuf>,
+    /// Reads it again.
+    pub reread: Box<dyn Fn() -> Result<Plan, String>>,
+}
 
 /// Runs the agent until it is told to stop.
 ///
 /// # Errors
 /// What stands in the way of a start, each in one line.
-pub fn run(plan: Plan, reread: Reread) -> Result<ExitCode> {
+pub fn run(plan: Plan, origin: Origin) -> Result<ExitCode> {
     for warning in &plan.warnings {
         warn!("{warning}");
     }
     let chosen = choose(setup::io(plan.io)).map_err(|refused| anyhow::anyhow!(refused.advice()))?;
     info!("{chosen}");
+    nice::set(&plan.limits);
     let bell = Bell::default();
     match chosen {
         Chosen::Uring => {
-            uring::start(async { serve(MixedReads::new(bell.clone()), "uring", plan, bell, reread).await })
+            uring::start(async { serve(MixedReads::new(bell.clone()), "uring", plan, bell, origin).await })
         }
         Chosen::Blocking | Chosen::BlockingInstead(_) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let reads = BlockingReads::new(bell.clone()).context("cannot start the reading threads")?;
-            runtime.block_on(serve(reads, "blocking", plan, bell, reread))
+            runtime.block_on(serve(reads, "blocking", plan, bell, origin))
         }
     }
 }
@@ -72,7 +83,7 @@ async fn serve<R: Reads>(
     io: &'static str,
     plan: Plan,
     bell: Bell,
-    reread: Reread,
+    origin: Origin,
 ) -> Result<ExitCode> {
     let clock = Clock::start();
     let (store, slots) = StateStore::open(&plan.state.dir, bell.clone(), wall_ns() / 1_000_000)?;
@@ -101,8 +112,22 @@ async fn serve<R: Reads>(
     let alarm = Alarm::new().context("cannot have a timer")?;
     let credentials = Credentials::watch().context("cannot start a thread")?;
     let tick_at = Nanos(0);
-    let mut agent =
-        Agent { items, wanted, plan: None, clock, bell, monitor, reread, credentials, alarm, tick_at };
+    let (first, edits, cpu) = (plan.clone(), None, None);
+    let mut agent = Agent {
+        items,
+        wanted,
+        first,
+        plan: None,
+        clock,
+        bell,
+        monitor,
+        origin,
+        credentials,
+        edits,
+        alarm,
+        cpu,
+        tick_at,
+    };
     agent.adopt(&mut driver, plan)?;
     agent.ship(&mut driver, &mut signals).await;
     let code = agent.stop(driver, &mut signals).await?;
@@ -114,46 +139,57 @@ async fn serve<R: Reads>(
 struct Agent {
     items: Items,
     wanted: Wanted,
+    /// The plan of the start, some of which holds until the next.
+    first: Plan,
     /// The plan in force; `None` before the first.
     plan: Option<Plan>,
     clock: Clock,
     bell: Bell,
     monitor: Monitor,
-    reread: Reread,
+    origin: Origin,
     credentials: Credentials,
+    /// As long as `watch.config` is set.
+    edits: Option<Edits>,
     alarm: Alarm,
+    /// As long as `limits.cpu` is set.
+    cpu: Option<CpuShare>,
     tick_at: Nanos,
 }
 
 impl Agent {
-    /// Puts a plan of the configuration in force, with the items that etcd adds to it.
-    fn adopt<R: Reads>(&mut self, driver: &mut AgentDriver<R>, base: Plan) -> Result<()> {
-        self.apply(driver, self.wanted.with_items(&base))?;
+    /// Puts a plan of the configuration in force, with the items that etcd adds to it. Returns the keys that
+    /// hold from the next start on.
+    fn adopt<R: Reads>(&mut self, driver: &mut AgentDriver<R>, base: Plan) -> Result<Vec<&'static str>> {
+        let at_next_start = self.apply(driver, self.wanted.with_items(&base))?;
         // Also for what no item tells: their order, say, or that a tree was mounted.
         driver.engine.list_all();
-        self.wanted.adopt(base)
+        self.wanted.adopt(base)?;
+        Ok(at_next_start)
     }
 
-    /// Puts a plan in force: the first one, or the difference to the one before.
-    fn apply<R: Reads>(&mut self, driver: &mut AgentDriver<R>, plan: Plan) -> Result<()> {
+    /// Puts a plan in force: the first one, or the difference to the one before. Returns the keys that hold
+    /// from the next start on.
+    fn apply<R: Reads>(&mut self, driver: &mut AgentDriver<R>, plan: Plan) -> Result<Vec<&'static str>> {
         let now = self.clock.now();
+        let at_next_start = setup::fixed_differences(&self.first, &plan);
+        for key in &at_next_start {
+            warn!("{key} has changed: it holds from the next start on");
+        }
         if let Some(old) = &self.plan {
-            for key in setup::fixed_differences(old, &plan) {
-                warn!("{key} has changed: it holds from the next start on");
-            }
             if old.kafka != plan.kafka && old.kafka.differs_in_passwords_only(&plan.kafka) {
                 info!("credentials have changed: connections are made anew with them");
                 driver.sink.renew(setup::kafka(&plan.kafka))?;
             } else if old.kafka != plan.kafka {
                 info!("the connection to kafka has changed: unacknowledged lines are read again");
                 let settings = setup::kafka(&plan.kafka);
-                let budget = setup::budget(&old.limits);
+                let budget = setup::budget(&self.first.limits);
                 let sink = KafkaSink::new(settings, budget, self.items.host(), self.bell.clone())?;
                 driver.replace_sink(sink, now);
                 self.items.forget_routes();
             }
         }
         let changed = self.items.apply(driver, &plan, now)?;
+        self.pace(driver, &plan.limits, now);
         driver.files_mut().replace_rules(self.items.rules(&plan));
         for patterns in changed {
             for root in setup::roots(patterns.roots()) {
@@ -162,14 +198,42 @@ impl Agent {
             }
         }
         self.credentials.planned(&plan.kafka);
+        self.watch_config(plan.watch_config);
         self.plan = Some(plan);
-        Ok(())
+        Ok(at_next_start)
+    }
+
+    /// Brings the paces of the whole agent to what the limits say.
+    fn pace<R: Reads>(&mut self, driver: &mut AgentDriver<R>, limits: &LimitsPlan, now: Nanos) {
+        let before = self.plan.as_ref().map(|plan| plan.limits);
+        if before.and_then(|before| before.bytes_per_second) != limits.bytes_per_second {
+            driver.engine.pace_bytes(limits.bytes_per_second.and_then(NonZeroU64::new));
+        }
+        if before.and_then(|before| before.cpu_percent) != limits.cpu_percent {
+            self.cpu = limits.cpu_percent.map(|percent| CpuShare::new(percent, now, cpu::used()));
+            driver.engine.hold_reads(now);
+        }
+    }
+
+    /// Begins or ends to look after the configuration file.
+    fn watch_config(&mut self, wanted: bool) {
+        let Some(file) = self.origin.file.as_ref().filter(|_| wanted) else {
+            self.edits = None;
+            return;
+        };
+        if self.edits.is_none() {
+            let edits = Edits::watch(file.clone(), self.first.reconcile, self.bell.clone());
+            self.edits = edits.map_err(|error| warn!("cannot watch the configuration: {error}")).ok();
+        }
     }
 
     /// The plan in force with other credentials.
     fn renew<R: Reads>(&mut self, driver: &mut AgentDriver<R>, fresh: KafkaPlan) {
         match driver.sink.renew(setup::kafka(&fresh)) {
-            Ok(()) => self.plan.as_mut().expect("credentials belong to a plan").kafka = fresh,
+            Ok(()) => {
+                self.wanted.renew(&fresh);
+                self.plan.as_mut().expect("credentials belong to a plan").kafka = fresh;
+            }
             Err(reason) => error!("the old credentials stay in use: {reason}"),
         }
     }
@@ -179,8 +243,19 @@ impl Agent {
         loop {
             match self.turn_and_wait(driver, signals, Nanos(u64::MAX)).await {
                 Some(Wish::Stop) => return,
-                Some(Wish::Reload) => self.reload(driver),
+                Some(Wish::Reload) => {
+                    let read = (self.origin.reread)();
+                    self.reload(driver, read);
+                }
                 None => {}
+            }
+            if self.edits.as_ref().is_some_and(Edits::take) {
+                let read = (self.origin.reread)();
+                if read.as_ref().ok() == self.wanted.base() {
+                    debug!("the configuration was edited, and means the same");
+                } else {
+                    self.reload(driver, read);
+                }
             }
         }
     }
@@ -201,13 +276,17 @@ impl Agent {
             driver.tick(moment.now);
             self.monitor.tick(driver, moment.now);
             self.monitor.publish_etcd(&self.wanted);
-            self.wanted
-                .tell(moment.now, |revision| status::view(driver, self.plan.as_ref(), revision, moment.now));
+            self.wanted.tell(moment.now, |revision| {
+                status::view(driver, self.plan.as_ref(), self.monitor.rates(), revision, moment.now)
+            });
         }
         if let Some(plan) = self.wanted.news()
             && let Err(reason) = self.apply(driver, plan)
         {
             error!("what etcd wants cannot be put in force: {reason}");
+        }
+        if let Some(until) = self.cpu.as_mut().and_then(|share| share.look(moment.now, cpu::used)) {
+            driver.engine.hold_reads(until);
         }
         let more = driver.turn(moment);
         self.monitor.answer(driver, self.plan.as_ref(), &self.wanted, moment.now);
@@ -229,13 +308,12 @@ impl Agent {
         wish
     }
 
-    /// Reads the configuration again; an invalid one leaves the old one in force, whole.
-    fn reload<R: Reads>(&mut self, driver: &mut AgentDriver<R>) {
-        let outcome =
-            (self.reread)().and_then(|plan| self.adopt(driver, plan).map_err(|error| one_line(&error)));
-        self.monitor.reloaded(outcome.is_ok());
+    /// Puts in force what was read; what is invalid leaves the old one in force, whole.
+    fn reload<R: Reads>(&mut self, driver: &mut AgentDriver<R>, read: Result<Plan, String>) {
+        let outcome = read.and_then(|plan| self.adopt(driver, plan).map_err(|error| one_line(&error)));
+        self.monitor.reloaded(&outcome);
         match outcome {
-            Ok(()) => info!("configuration reloaded"),
+            Ok(_) => info!("configuration reloaded"),
             Err(problems) => {
                 for problem in problems.lines() {
                     error!("{problem}");

@@ -12,8 +12,8 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::config::{Setting, Typed};
-pub use etcd::{AgentsArguments, EtcdArguments, ItemArguments, ItemVerb, ScopeArguments};
 use crate::import::{Product, Wanted};
+pub use etcd::{AgentsArguments, EtcdArguments, ItemArguments, ItemVerb, ScopeArguments};
 
 /// Moves log lines from files into Kafka: at least once, in order, and never forgotten before Kafka has them.
 #[derive(Parser, Debug)]
@@ -36,6 +36,12 @@ pub enum Verb {
     Validate(ConfigArguments),
     /// Say for one file which item takes it, what it is, how far it is read, and why it is or is not read.
     Explain(ExplainArguments),
+    /// Say how a running agent does: items, the files that are furthest behind, Kafka, errors.
+    Status(StatusArguments),
+    /// Show how a running agent does, live; needs a terminal.
+    Top(AgentArguments),
+    /// Tell the running agent to read its configuration again, and say whether it is in force now.
+    Reload(ReloadArguments),
     /// Look at or change what is remembered about files; stop the agent before a change.
     State(StateArguments),
     /// See, put, delete, check and compare the collection items that stand in etcd.
@@ -120,6 +126,42 @@ pub struct ExplainArguments {
     /// The configuration.
     #[command(flatten)]
     pub config: ConfigArguments,
+}
+
+/// Where a running agent answers.
+#[derive(Args, Debug, Default)]
+pub struct AgentArguments {
+    /// Where the agent serves its status [default: 127.0.0.1:9180].
+    #[arg(long, value_name = "ADDRESS")]
+    pub http: Option<String>,
+    /// The agent's configuration file (TOML), which says where.
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// `status`.
+#[derive(Args, Debug)]
+pub struct StatusArguments {
+    /// The agent.
+    #[command(flatten)]
+    pub agent: AgentArguments,
+    /// The whole status as a JSON document.
+    #[arg(long)]
+    pub json: bool,
+    /// How many files are shown: those that are furthest behind.
+    #[arg(long, value_name = "N", default_value_t = 20, conflicts_with = "json")]
+    pub files: usize,
+}
+
+/// `reload`.
+#[derive(Args, Debug)]
+pub struct ReloadArguments {
+    /// Where the agent answers.
+    #[command(flatten)]
+    pub agent: AgentArguments,
+    /// The agent's folder of positions, which names its process [default: /var/lib/logdrive].
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<String>,
 }
 
 /// `state`.
@@ -226,6 +268,25 @@ impl RunArguments {
     }
 }
 
+impl AgentArguments {
+    /// What was typed, as the configuration takes it.
+    #[must_use]
+    pub fn typed(&self) -> Typed {
+        let settings = settings([("--http", "http.listen", &self.http)]).collect();
+        Typed { config: self.config.clone(), settings, ..Typed::default() }
+    }
+}
+
+impl ReloadArguments {
+    /// What was typed, as the configuration takes it.
+    #[must_use]
+    pub fn typed(&self) -> Typed {
+        let mut typed = self.agent.typed();
+        typed.settings.extend(settings([("--state-dir", "state.dir", &self.state_dir)]));
+        typed
+    }
+}
+
 impl StateArguments {
     /// What was typed, as the configuration takes it.
     #[must_use]
@@ -316,6 +377,12 @@ mod tests {
             "validate --config /c",
             "explain /var/log/a --config /c",
             "explain /var/log/a --include /var/log/* --topic t --brokers h",
+            "status",
+            "top --http localhost:9180",
+            "status --http 127.0.0.1:9180 --files 100",
+            "status --config /c --json",
+            "reload",
+            "reload --config /c --state-dir /s --http localhost:9180",
             "state list --state-dir /s",
             "state --state-dir /s list",
             "state show 00ff",

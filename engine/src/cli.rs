@@ -1,25 +1,31 @@
 //! The verbs: from what was typed to an exit code. Errors are printed here, and nowhere else.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::CommandFactory;
 use logdrive_core::position::Position;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
-use crate::agent;
+use crate::agent::{self, Origin};
 use crate::args::{
-    AgentsArguments, Arguments, ConfigArguments, EtcdArguments, ImportArguments, ItemArguments, ItemVerb,
-    RunArguments, ScopeArguments, StateArguments, StateVerb, Verb,
+    AgentArguments, AgentsArguments, Arguments, ConfigArguments, EtcdArguments, ExplainArguments,
+    ImportArguments, ItemArguments, ItemVerb, ReloadArguments, RunArguments, ScopeArguments, StateArguments,
+    StateVerb, StatusArguments, Verb,
 };
+use crate::ask;
 use crate::config::{self, EXIT_CONFIG, Host, ItemLimits, Plan, Refused, Typed};
 use crate::etcd::verbs::{self, Remote, Scope};
 use crate::explain;
 use crate::import;
 use crate::logging;
+use crate::overview;
+use crate::reload::{self, Outcome};
 use crate::state::{self, Selector};
+use crate::top;
 use crate::wanted::{LINE_BUFFER_MAX, with_remembered};
 
 /// Reads the command line and does what it says.
@@ -35,9 +41,10 @@ pub fn main() -> ExitCode {
     let outcome = match arguments.verb {
         Verb::Run(arguments) => run(&arguments),
         Verb::Validate(arguments) => validate(&arguments),
-        Verb::Explain(arguments) => load(&arguments.config.typed())
-            .map(|plan| print(&explain::explain(&with_remembered(plan), &arguments.path)))
-            .map_err(Into::into),
+        Verb::Explain(arguments) => explain(&arguments),
+        Verb::Status(arguments) => status(&arguments),
+        Verb::Top(arguments) => address(&arguments).and_then(top::top),
+        Verb::Reload(arguments) => reload(&arguments),
         Verb::State(arguments) => state(&arguments),
         Verb::Item(arguments) => item(&arguments),
         Verb::Agents(arguments) => agents(&arguments),
@@ -56,7 +63,7 @@ pub fn main() -> ExitCode {
             eprintln!("{refused}");
             return ExitCode::from(EXIT_CONFIG);
         }
-        eprintln!("error: {}", escaped(&one_line(&error)));
+        eprintln!("error: {}", logging::plain(&one_line(&error)));
         ExitCode::FAILURE
     })
 }
@@ -91,8 +98,9 @@ fn run(arguments: &RunArguments) -> Result<ExitCode> {
     typed.config = typed.config.map(|path| std::path::absolute(&path).unwrap_or(path));
     let plan = load(&typed)?;
     logging::start(plan.log.format, plan.log.level)?;
+    let file = typed.config.clone();
     let reread = Box::new(move || load(&typed).map_err(|refused| refused.to_string()));
-    agent::run(plan, reread)
+    agent::run(plan, Origin { file, reread })
 }
 
 fn validate(arguments: &ConfigArguments) -> Result<ExitCode> {
@@ -106,6 +114,71 @@ fn validate(arguments: &ConfigArguments) -> Result<ExitCode> {
         "the configuration is valid: {items} item{}{more}\n",
         if items == 1 { "" } else { "s" }
     )))
+}
+
+fn explain(arguments: &ExplainArguments) -> Result<ExitCode> {
+    let plan = with_remembered(load(&arguments.config.typed())?);
+    let agent = match plan.http {
+        Some(address) => {
+            ask::status_now(address).map(|answer| answer.report).map_err(|error| one_line(&error))
+        }
+        None => Err("none can be asked: `listen` in [http] is \"off\"".to_owned()),
+    };
+    Ok(print(&explain::explain(&plan, &arguments.path, &agent)))
+}
+
+fn status(arguments: &StatusArguments) -> Result<ExitCode> {
+    let answer = ask::status_now(address(&arguments.agent)?)?;
+    if !arguments.json {
+        return Ok(print(&overview::overview(&answer.report, arguments.files)));
+    }
+    let mut text = String::with_capacity(answer.body.len() + 1);
+    for line in String::from_utf8_lossy(&answer.body).lines() {
+        logging::escape_json(line, &mut text);
+        text.push('\n');
+    }
+    Ok(print(&text))
+}
+
+/// Where a running agent answers.
+fn address(agent: &AgentArguments) -> Result<SocketAddr> {
+    match config::http(&agent.typed())? {
+        Some(address) => Ok(address),
+        None => bail!(
+            "the agent of this configuration answers nobody: `listen` in [http] is \"off\"; set it to an address \
+             like \"127.0.0.1:9180\" and start the agent anew"
+        ),
+    }
+}
+
+fn reload(arguments: &ReloadArguments) -> Result<ExitCode> {
+    let typed = arguments.typed();
+    let dir = config::state_dir(&typed, &Host::here(typed.config.is_none()))?;
+    let http = config::http(&typed)?;
+    let (outcome, pid) = reload::reload(&dir, http)?;
+    Ok(match outcome {
+        Outcome::Applied(at_next_start) if at_next_start.is_empty() => {
+            print(&format!("process {pid} has reloaded its configuration\n"))
+        }
+        Outcome::Applied(at_next_start) => print(&format!(
+            "process {pid} has reloaded its configuration, but for {}: that holds from the next start on\n",
+            at_next_start.join(", ")
+        )),
+        Outcome::Told => print(&format!(
+            "process {pid} was told to reload its configuration; its log says what became of that, since it does \
+             not answer {}\n",
+            http.map_or("over HTTP".to_owned(), |address| format!("at {address}"))
+        )),
+        Outcome::Refused(problems) => {
+            for problem in problems.lines() {
+                eprintln!("{}", logging::plain(problem));
+            }
+            eprintln!(
+                "error: process {pid} has not reloaded its configuration: the one before stays in force"
+            );
+            ExitCode::from(EXIT_CONFIG)
+        }
+    })
 }
 
 fn state(arguments: &StateArguments) -> Result<ExitCode> {
@@ -179,7 +252,7 @@ fn lint(limits: &ItemLimits, files: &[PathBuf]) -> Result<ExitCode> {
                 print(&format!("{}: item `{}` to topic `{}`\n", file.display(), item.name, item.topic));
             }
             Err(error) => {
-                eprintln!("error: {}", escaped(&one_line(&error)));
+                eprintln!("error: {}", logging::plain(&one_line(&error)));
                 code = ExitCode::from(EXIT_CONFIG);
             }
         }
@@ -196,10 +269,6 @@ fn agents(arguments: &AgentsArguments) -> Result<ExitCode> {
     Ok(print(&verbs::agents_table(&reports, now)))
 }
 
-fn escaped(text: &str) -> String {
-    let mut line = String::new();
-    logging::escape_text(text, &mut line);
-    line
 fn import(arguments: &ImportArguments) -> Result<ExitCode> {
     let name = config::problem::shown(&arguments.file);
     let (text, _) = config::read(&arguments.file)?;

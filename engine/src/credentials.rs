@@ -27,7 +27,7 @@ pub struct Credentials {
 }
 
 /// What a file looked like: device, inode, size, and when it was changed; `None` if it was not there.
-type Look = Option<(u64, u64, u64, i64, i64)>;
+pub(crate) type Look = Option<(u64, u64, u64, i64, i64)>;
 
 impl Credentials {
     /// Starts the thread.
@@ -60,7 +60,12 @@ fn watch(planned: &Receiver<KafkaPlan>, found: &Sender<KafkaPlan>) {
     let mut used = looks(&plan);
     let mut refused = None;
     loop {
-        match planned.recv_timeout(LOOK_EVERY) {
+        // Without files there is nothing to look at: no reason to wake up.
+        let next = match used.is_empty() {
+            true => planned.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            false => planned.recv_timeout(LOOK_EVERY),
+        };
+        match next {
             Ok(next) => {
                 plan = next;
                 used = looks(&plan);
@@ -96,7 +101,8 @@ fn looks(plan: &KafkaPlan) -> Vec<Look> {
     plan.credential_files().into_iter().map(look).collect()
 }
 
-fn look(path: &Path) -> Look {
+/// How a file looks now.
+pub(crate) fn look(path: &Path) -> Look {
     let seen = std::fs::metadata(path).ok()?;
     Some((seen.dev(), seen.ino(), seen.size(), seen.ctime(), seen.ctime_nsec()))
 }

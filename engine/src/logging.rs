@@ -127,8 +127,16 @@ pub fn escape_text(text: &str, out: &mut String) {
     }
 }
 
-/// The same within a JSON document, in whose strings alone such characters can stand.
-fn escape_json(text: &str, out: &mut String) {
+/// `text` as [`escape_text`] writes it.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    escape_text(text, &mut safe);
+    safe
+}
+
+/// The same within a line of a JSON document, in whose strings alone such characters can stand.
+pub fn escape_json(text: &str, out: &mut String) {
     for character in text.chars() {
         if is_unsafe(character) {
             // All of them are below U+10000, so that one unit of UTF-16 is enough.

@@ -19,6 +19,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use logdrive_core::engine::{Amount, ItemCounts};
 
@@ -66,6 +67,14 @@ impl DropReason {
     }
 }
 
+/// What reading waited for, as the label `reason` of `paced_seconds` has it: the keys that set the paces.
+const PACES: [&str; 3] = ["cpu", "bytes_per_second", "rate_limit"];
+
+#[derive(Clone, Eq, PartialEq, Hash, Debug, EncodeLabelSet)]
+struct PaceLabel {
+    reason: &'static str,
+}
+
 #[derive(Clone, Eq, PartialEq, Hash, Debug, EncodeLabelSet)]
 struct ItemLabel {
     item: String,
@@ -103,6 +112,7 @@ pub struct Metrics {
     bytes_gone: Family<ItemLabel, Counter>,
     file_errors: Family<OperationLabel, Counter>,
     config_reloads: Family<ResultLabel, Counter>,
+    paced_seconds: Family<PaceLabel, Counter<f64, AtomicU64>>,
     /// Lines read and not settled yet.
     pub in_flight_lines: Gauge,
     /// Bytes of those lines.
@@ -177,6 +187,7 @@ impl Metrics {
             in_flight_bytes: Gauge::default(),
             file_errors: Family::default(),
             config_reloads: Family::default(),
+            paced_seconds: Family::default(),
             batches_sent: Counter::default(),
             batches_lost: Counter::default(),
             reread_bytes: Counter::default(),
@@ -224,6 +235,7 @@ impl Metrics {
         r.register("in_flight_bytes", "Bytes of those lines", self.in_flight_bytes.clone());
         r.register("file_errors", "Operations on files that failed", self.file_errors.clone());
         r.register("config_reloads", "Attempts to reload the configuration", self.config_reloads.clone());
+        r.register("paced_seconds", "Time in which reading waited for a limit", self.paced_seconds.clone());
         r.register("batches_sent", "Batches given to the Kafka client", self.batches_sent.clone());
         r.register("batches_lost", "Batches to be read and sent again", self.batches_lost.clone());
         r.register("reread_bytes", "Bytes of unfinished lines fetched again", self.reread_bytes.clone());
@@ -302,6 +314,15 @@ impl Metrics {
         self.config_reloads.get_or_create(&ResultLabel { result }).inc();
     }
 
+    /// Adds how long reading waited between two looks: for the share of the processor, the pace of all items, and
+    /// those of single ones.
+    pub fn publish_paced(&self, before: [Duration; 3], now: [Duration; 3]) {
+        for ((reason, before), now) in PACES.into_iter().zip(before).zip(now) {
+            let waited = now.saturating_sub(before).as_secs_f64();
+            self.paced_seconds.get_or_create(&PaceLabel { reason }).inc_by(waited);
+        }
+    }
+
     /// All metrics in the OpenMetrics text format.
     #[must_use]
     pub fn text(&self) -> String {
@@ -368,7 +389,9 @@ mod tests {
             in_flight: amount(3, 300),
             lines_truncated: 1,
             bytes_gone: 9,
+            ..ItemCounts::default()
         };
+        metrics.publish_paced([Duration::ZERO; 3], [Duration::from_millis(1500); 3]);
         let web = metrics.item("web");
         web.publish(&ItemCounts::default(), &first);
         web.publish(&first, &then);
@@ -458,7 +481,7 @@ mod tests {
             .collect();
         let exported = exported(&used().text());
         assert_eq!(documented, exported);
-        assert_eq!(documented.len(), 39);
+        assert_eq!(documented.len(), 40);
         for reason in DropReason::ALL {
             assert!(page.contains(&format!("`{}`", reason.label())));
         }

@@ -27,8 +27,9 @@ use crate::http::{Ask, HttpLimits, HttpServer};
 use crate::kafka::{KafkaSink, SinkStatus};
 use crate::metrics::{ItemMetrics, Metrics};
 use crate::progress::{Progress, Sample};
+use crate::rates::Rates;
 use crate::state::StateError;
-use crate::status::{self, Facts, Question, Told};
+use crate::status::{self, Facts, Question, Reloads, Told};
 use crate::wanted::Wanted;
 use etcd::PublishedEtcd;
 
@@ -148,6 +149,8 @@ struct Published {
     counts: Counts,
     /// Indexed by [`ItemId`].
     items: Vec<Item>,
+    /// All items together.
+    items_paced: Duration,
     rebuilds: u64,
     etcd: PublishedEtcd,
 }
@@ -172,6 +175,7 @@ impl Published {
             item.published = now;
             in_flight += now.in_flight;
         }
+        let paced: Duration = self.items.iter().map(|item| item.published.paced).sum();
         metrics.in_flight_lines.set(in_flight.lines.cast_signed());
         metrics.in_flight_bytes.set(in_flight.bytes.cast_signed());
 
@@ -181,7 +185,9 @@ impl Published {
         metrics.truncations.inc_by(now.truncations - before.truncations);
         metrics.batches_sent.inc_by(now.batches_sent - before.batches_sent);
         metrics.batches_lost.inc_by(now.batches_lost - before.batches_lost);
+        metrics.publish_paced([before.held, before.paced, self.items_paced], [now.held, now.paced, paced]);
         self.counts = now;
+        self.items_paced = paced;
         // A new connection counts from 0 again.
         let rebuilds = sink.counters.rebuilds;
         metrics.producer_rebuilds.inc_by(growth(&mut self.rebuilds, rebuilds));
@@ -200,6 +206,8 @@ pub struct Monitor {
     io: &'static str,
     questions: Receiver<Question>,
     published: Published,
+    rates: Rates,
+    reloads: Reloads,
     progress: Option<Progress>,
     _server: Option<HttpServer>,
 }
@@ -225,7 +233,8 @@ impl Monitor {
             info!(address = %server.address(), "answering /metrics, /healthz, /readyz and /status");
         }
         let progress = Progress::on_terminal();
-        Ok(Monitor { metrics, io, questions, published: Published::default(), progress, _server: server })
+        let (published, rates, reloads) = Default::default();
+        Ok(Monitor { metrics, io, questions, published, rates, reloads, progress, _server: server })
     }
 
     /// The driver's part.
@@ -237,6 +246,7 @@ impl Monitor {
     /// About once a second: publishes the counts and draws the progress line.
     pub fn tick<R, F, W>(&mut self, driver: &Driver<R, KafkaSink, F, W>, now: Nanos) {
         self.publish(driver, &driver.sink.status(), now);
+        self.rates.look(now, self.published.items.iter().map(|item| item.published.acked));
         if let Some(progress) = &mut self.progress {
             progress.draw(&sample(&self.metrics, &self.published, now));
         }
@@ -265,7 +275,14 @@ impl Monitor {
                 }
                 Question::Status(reply) => {
                     self.publish(driver, &sink, now);
-                    let facts = Facts { version: VERSION, io: self.io, metrics: &self.metrics, wanted };
+                    let facts = Facts {
+                        version: VERSION,
+                        io: self.io,
+                        metrics: &self.metrics,
+                        wanted,
+                        reloads: &self.reloads,
+                        rates: &self.rates,
+                    };
                     let answer = status::report(driver, &sink, plan, facts, now);
                     let _left = reply.send(Told { answer, took: begun.elapsed() });
                 }
@@ -279,9 +296,27 @@ impl Monitor {
         wanted.look_at_etcd(|status| self.published.etcd.follow(&self.metrics, status, revision));
     }
 
-    /// The configuration was read again.
-    pub fn reloaded(&self, accepted: bool) {
-        self.metrics.config_reload(accepted);
+    /// How fast items are shipped.
+    #[must_use]
+    pub fn rates(&self) -> &Rates {
+        &self.rates
+    }
+
+    /// The configuration was read again: it is in force but for the keys that hold from the next start on, or
+    /// was refused for a reason.
+    pub fn reloaded(&mut self, outcome: &Result<Vec<&'static str>, String>) {
+        self.metrics.config_reload(outcome.is_ok());
+        match outcome {
+            Ok(at_next_start) => {
+                self.reloads.accepted += 1;
+                self.reloads.last_error = None;
+                self.reloads.at_next_start = at_next_start.iter().map(|&key| key.to_owned()).collect();
+            }
+            Err(problems) => {
+                self.reloads.refused += 1;
+                self.reloads.last_error = Some(problems.clone());
+            }
+        }
     }
 
     /// The last look, before the driver ends; the progress line stays where it is.
@@ -354,6 +389,7 @@ mod tests {
             read_from: ReadFrom::Beginning,
             seen_before: false,
             rate_limit: None,
+            rate_limit_bytes: None,
             ignore_older: None,
             close_after: None,
             unlinked: UnlinkedHold { grace: Duration::ZERO, undrained_max: None, undrained_bytes_max: None },

@@ -4,13 +4,14 @@
 //! The cursor rests at the start of the line. The log goes to the same screen through [`stderr`], which
 //! erases the line before it writes over it; the next second draws it again beneath.
 
-use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Stderr, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use logdrive_core::engine::Amount;
 use logdrive_core::position::Nanos;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::figures::{grouped, size};
 
 /// Erases the line that the cursor is in.
 const ERASE: &str = "\r\x1b[2K";
@@ -136,70 +137,9 @@ fn line(before: &Sample, now: &Sample, columns: usize) -> String {
     text
 }
 
-/// `1234567` as `1,234,567`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3 + 1);
-    for (at, digit) in digits.char_indices() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// A number of bytes with three digits, in powers of 1000.
-fn size(bytes: u64) -> String {
-    const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
-    let (mut value, mut unit) = (bytes as f64, 0);
-    // What would be rounded up to 1000 belongs to the next unit.
-    while value >= 999.5 {
-        value /= 1000.0;
-        unit += 1;
-    }
-    let digits = match value {
-        _ if unit == 0 => 0,
-        value if value < 9.995 => 2,
-        value if value < 99.95 => 1,
-        _ => 0,
-    };
-    let mut text = String::new();
-    write!(text, "{value:.digits$} {}", UNITS[unit]).expect("a string takes everything");
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_have_three_digits_at_every_border() {
-        let cases = [
-            (0, "0 B"),
-            (999, "999 B"),
-            (1000, "1.00 kB"),
-            (9_994, "9.99 kB"),
-            (9_995, "10.0 kB"),
-            (99_949, "99.9 kB"),
-            (99_950, "100 kB"),
-            (999_499, "999 kB"),
-            (999_500, "1.00 MB"),
-            (24_681_357, "24.7 MB"),
-            (u64::MAX, "18.4 EB"),
-        ];
-        for (bytes, text) in cases {
-            assert_eq!(size(bytes), text);
-        }
-    }
-
-    #[test]
-    fn numbers_are_grouped() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(grouped(number), text);
-        }
-        assert_eq!(grouped(u64::MAX), "18,446,744,073,709,551,615");
-    }
 
     #[test]
     fn the_line_shows_rates_of_the_time_between_and_fits() {

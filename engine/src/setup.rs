@@ -1,6 +1,6 @@
 //! From the plan to the parts: what each of them takes from the configuration.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,6 +21,10 @@ const MESSAGE_BYTES: u64 = 256;
 const UNLINKED_GRACE: Duration = Duration::from_secs(5);
 /// How long a busy file rests at its end before the next look.
 const REST: Duration = Duration::from_millis(4);
+
+/// librdkafka renders its statistics this often, with a kilobyte for each partition: seldom enough to cost nothing
+/// that can be measured, often enough for the round trips in `/status`.
+pub const STATISTICS_EVERY: Duration = Duration::from_secs(15);
 
 /// The budget of `limits.in_flight`, one half for chunks and one for what librdkafka adds.
 #[must_use]
@@ -56,6 +60,7 @@ pub fn policy(item: &ItemPlan, first_sight: bool) -> ItemPolicy {
         },
         seen_before: !first_sight,
         rate_limit: item.rate_limit.and_then(NonZeroU32::new),
+        rate_limit_bytes: item.rate_limit_bytes.and_then(NonZeroU64::new),
         ignore_older: item.ignore_older,
         close_after: item.close_after,
         unlinked: UnlinkedHold {
@@ -137,6 +142,7 @@ pub fn kafka(plan: &KafkaPlan) -> KafkaSettings {
             replication: create.replication.map_or(-1, i32::from),
         }),
         stall_timeout: plan.stall_timeout,
+        statistics: Some(STATISTICS_EVERY),
         options: plan.options.clone(),
         ..KafkaSettings::new(plan.brokers.clone())
     }
@@ -232,7 +238,7 @@ pub fn io(choice: config::IoChoice) -> Io {
 pub fn fixed_differences(old: &Plan, new: &Plan) -> Vec<&'static str> {
     let differs = [
         (old.io != new.io, "io"),
-        (old.limits != new.limits, "limits"),
+        (old.limits.differs_in_what_is_fixed(&new.limits), "limits"),
         (old.state != new.state, "state"),
         (old.http != new.http, "http"),
         (old.log != new.log, "log"),

@@ -1,17 +1,19 @@
-//! What the agent says about itself when asked: the answers of `/status`, `/readyz` and `explain`.
+//! What the agent says about itself when asked: the answers of `/status` and `/readyz`, which `ask` reads again.
 //!
 //! The driver owns the truth, so it is asked, and answers between two of its turns. Nothing is
 //! collected that nobody asked for.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::num::NonZeroU32;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use logdrive_core::engine::SourceStatus;
 use logdrive_core::position::Nanos;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::config::{ItemPlan, Origin, Plan};
@@ -20,6 +22,7 @@ use crate::etcd::{EtcdStatus, ItemView, View};
 use crate::kafka::{KafkaSink, SinkStatus};
 use crate::metrics::Metrics;
 use crate::monitor::{AgentMetrics, Trouble};
+use crate::rates::Rates;
 use crate::wanted::Wanted;
 
 /// A line in flight for longer than this is a sign that Kafka cannot be reached.
@@ -47,7 +50,7 @@ pub struct Told<T> {
 }
 
 /// Whether lines can be read and delivered now.
-#[derive(Clone, Eq, PartialEq, Debug, Serialize)]
+#[derive(Clone, Eq, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Readiness {
     /// They can.
     pub ready: bool,
@@ -56,10 +59,13 @@ pub struct Readiness {
 }
 
 /// The answer of `/status`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StatusReport {
     /// The version that runs.
     pub version: String,
+    /// Its process.
+    #[serde(default)]
+    pub pid: u32,
     /// Seconds since the start.
     pub uptime_seconds: f64,
     /// How files are read: `uring` or `blocking`.
@@ -68,6 +74,12 @@ pub struct StatusReport {
     pub brokers: Vec<String>,
     /// As `/readyz` answers.
     pub readiness: Readiness,
+    /// What became of attempts to reload the configuration.
+    #[serde(default)]
+    pub reloads: Reloads,
+    /// What the agent has used of the processor, and how it is held back.
+    #[serde(default)]
+    pub pace: PaceStatus,
     /// The collection items.
     pub items: Vec<ItemStatus>,
     /// Every file that is known.
@@ -79,11 +91,48 @@ pub struct StatusReport {
     /// The way out.
     pub kafka: KafkaStatus,
     /// Where more items come from, if etcd is asked.
+    #[serde(default)]
     pub etcd: Option<EtcdStatus>,
 }
 
+/// What became of attempts to reload the configuration.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Reloads {
+    /// How many were put in force.
+    pub accepted: u64,
+    /// How many were refused whole.
+    pub refused: u64,
+    /// Why the last one was refused, one line for each problem; `None` if it was not.
+    pub last_error: Option<String>,
+    /// Keys of the last one that was accepted which hold from the next start on.
+    pub at_next_start: Vec<String>,
+}
+
+impl Reloads {
+    /// How often it was tried.
+    #[must_use]
+    pub fn attempts(&self) -> u64 {
+        self.accepted + self.refused
+    }
+}
+
+/// What the agent has used of the processor, and how it is held back.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PaceStatus {
+    /// Processor time of all its threads.
+    pub cpu_seconds: f64,
+    /// `limits.cpu`; `None`: no limit.
+    pub cpu_percent: Option<u32>,
+    /// How long reading has waited for it.
+    pub cpu_paced_seconds: f64,
+    /// `limits.bytes_per_second`; `None`: no limit.
+    pub bytes_per_second: Option<u64>,
+    /// How long reading has waited for it.
+    pub bytes_paced_seconds: f64,
+}
+
 /// One collection item.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ItemStatus {
     /// Its name.
     pub name: String,
@@ -97,16 +146,27 @@ pub struct ItemStatus {
     pub lines_read: u64,
     /// Lines acknowledged since the start.
     pub lines_acked: u64,
+    /// Their bytes.
+    #[serde(default)]
+    pub bytes_acked: u64,
+    /// Lines acknowledged per second, over the last 5 to 10 s.
+    #[serde(default)]
+    pub lines_per_second: f64,
+    /// Their bytes.
+    #[serde(default)]
+    pub bytes_per_second: f64,
     /// Lines dropped since the start, for any reason.
     pub lines_dropped: u64,
-    /// Bytes acknowledged since the start.
-    pub bytes_acked: u64,
     /// What stands in the way of one of its files, or of its topic, as long as it does.
+    #[serde(default)]
     pub last_error: Option<String>,
+    /// How long its files have waited for `rate_limit` or `rate_limit_bytes`.
+    #[serde(default)]
+    pub paced_seconds: f64,
 }
 
 /// Something that went wrong with a file or directory.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PathError {
     /// Where.
     pub path: String,
@@ -117,7 +177,7 @@ pub struct PathError {
 }
 
 /// One generation of one file.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FileStatus {
     /// Where it was found last.
     pub path: String,
@@ -130,13 +190,13 @@ pub struct FileStatus {
     /// `size - acked`.
     pub lag_bytes: u64,
     /// What it waits for now: `at end`, `waiting for acknowledgements`, ...
-    pub state: &'static str,
+    pub state: Cow<'static, str>,
     /// What stands in the way of reading it, as long as it does.
     pub last_error: Option<String>,
 }
 
 /// The chain `durable <= acked <= produced <= framed <= read <= size`, in bytes from the file's start.
-#[derive(Copy, Clone, Eq, PartialEq, Debug, Serialize)]
+#[derive(Copy, Clone, Eq, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Positions {
     /// Acknowledged, and on the disk of the state.
     pub durable: u64,
@@ -153,7 +213,7 @@ pub struct Positions {
 }
 
 /// The state store.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StateStatus {
     /// Its folder.
     pub dir: String,
@@ -168,7 +228,7 @@ pub struct StateStatus {
 }
 
 /// The Kafka clients.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct KafkaStatus {
     /// How many producers share the partitions.
     pub producers: usize,
@@ -190,10 +250,24 @@ pub struct KafkaStatus {
     pub oldest_unacked_seconds: f64,
     /// The last thing that went wrong.
     pub last_error: Option<String>,
+    /// How long brokers took to answer, over the last [`STATISTICS_EVERY`](crate::setup::STATISTICS_EVERY).
+    #[serde(default)]
+    pub round_trips: Vec<RoundTripStatus>,
+}
+
+/// How long one broker took to answer requests, replication included where `acks` wants it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RoundTripStatus {
+    /// The broker: `host:port/id`.
+    pub broker: String,
+    /// Half of the requests took no longer.
+    pub p50_seconds: f64,
+    /// 99 of 100 requests took no longer.
+    pub p99_seconds: f64,
 }
 
 /// One topic.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TopicState {
     /// Its name.
     pub name: String,
@@ -214,6 +288,10 @@ pub struct Facts<'a> {
     pub metrics: &'a Metrics,
     /// What is to be collected, and who says so.
     pub wanted: &'a Wanted,
+    /// What became of reloads.
+    pub reloads: &'a Reloads,
+    /// How fast items are shipped.
+    pub rates: &'a Rates,
 }
 
 /// Whether lines can be read and delivered now.
@@ -262,11 +340,14 @@ pub fn report<R, F, W>(
         plan.map_or("", |plan| &plan.kafka.brokers).split(',').map(|broker| broker.trim().to_owned());
     StatusReport {
         version: facts.version.to_owned(),
+        pid: std::process::id(),
         uptime_seconds: Duration::from_nanos(now.0).as_secs_f64(),
         io: facts.io.to_owned(),
         brokers: brokers.collect(),
         readiness: readiness(driver, sink, now),
-        items: items(driver, sink, plan, &sources),
+        reloads: facts.reloads.clone(),
+        pace: pace(driver, plan),
+        items: items(driver, sink, plan, &sources, facts.rates, now),
         files: sources.iter().map(|source| file(source, notes)).collect(),
         errors: notes.troubles().iter().map(|trouble| path_error(trouble, now)).collect(),
         state: StateStatus {
@@ -287,6 +368,7 @@ pub fn report<R, F, W>(
             in_flight_bytes: metrics.in_flight_bytes.get().cast_unsigned(),
             oldest_unacked_seconds: metrics.oldest_unacked_seconds.get(),
             last_error: sink.last_error.clone(),
+            round_trips: sink.round_trips.iter().map(round_trip).collect(),
         },
         etcd: facts.wanted.look_at_etcd(EtcdStatus::clone),
     }
@@ -297,6 +379,7 @@ pub fn report<R, F, W>(
 pub fn view<R, F, W>(
     driver: &Driver<R, KafkaSink, F, W>,
     plan: Option<&Plan>,
+    rates: &Rates,
     revision: u64,
     now: Nanos,
 ) -> View {
@@ -307,7 +390,8 @@ pub fn view<R, F, W>(
         items.map(|item| item.name.clone()).collect::<std::collections::HashSet<_>>()
     };
     let of_etcd = plan.map(of_etcd).unwrap_or_default();
-    let items = items(driver, &sink, plan, &driver.engine.statuses()).into_iter().map(|item| ItemView {
+    let items = items(driver, &sink, plan, &driver.engine.statuses(), rates, now);
+    let items = items.into_iter().map(|item| ItemView {
         from_etcd: of_etcd.contains(&item.name),
         name: item.name,
         topic: item.topic,
@@ -320,12 +404,26 @@ pub fn view<R, F, W>(
     View { at: Instant::now(), revision, ready, reason, items: items.collect() }
 }
 
+fn pace<R, F, W>(driver: &Driver<R, KafkaSink, F, W>, plan: Option<&Plan>) -> PaceStatus {
+    let counts = driver.engine.counts();
+    let limits = plan.map(|plan| plan.limits);
+    PaceStatus {
+        cpu_seconds: crate::cpu::used().as_secs_f64(),
+        cpu_percent: limits.and_then(|limits| limits.cpu_percent).map(NonZeroU32::get),
+        cpu_paced_seconds: counts.held.as_secs_f64(),
+        bytes_per_second: limits.and_then(|limits| limits.bytes_per_second),
+        bytes_paced_seconds: counts.paced.as_secs_f64(),
+    }
+}
+
 /// The items that are configured. Looks once at each file and at each item.
 fn items<R, F, W>(
     driver: &Driver<R, KafkaSink, F, W>,
     sink: &SinkStatus,
     plan: Option<&Plan>,
     sources: &[SourceStatus],
+    rates: &Rates,
+    now: Nanos,
 ) -> Vec<ItemStatus> {
     let notes = driver.metrics();
     let plans: HashMap<&str, &ItemPlan> =
@@ -338,6 +436,7 @@ fn items<R, F, W>(
             let item = plans.get(notes.item_name(id))?;
             let counts = driver.engine.item_counts(id);
             let dropped = [counts.filtered, counts.long, counts.refused, counts.vanished];
+            let rate = rates.of(id.0 as usize, counts.acked, now);
             Some(ItemStatus {
                 name: item.name.clone(),
                 topic: item.topic.clone(),
@@ -345,9 +444,12 @@ fn items<R, F, W>(
                 lag_bytes: 0,
                 lines_read: counts.read.lines,
                 lines_acked: counts.acked.lines,
-                lines_dropped: dropped.iter().map(|amount| amount.lines).sum(),
                 bytes_acked: counts.acked.bytes,
+                lines_per_second: rate.lines,
+                bytes_per_second: rate.bytes,
+                lines_dropped: dropped.iter().map(|amount| amount.lines).sum(),
                 last_error: waiting.get(&item.topic[..]).map(|why| format!("topic {}: {why}", item.topic)),
+                paced_seconds: counts.paced.as_secs_f64(),
             })
         })
         .collect();
@@ -381,7 +483,7 @@ fn file(source: &SourceStatus, notes: &AgentMetrics) -> FileStatus {
         generation: format!("{:?}", source.origin.generation),
         positions: Positions { durable, acked, produced, framed, read, size },
         lag_bytes: lag_bytes(source),
-        state: source.state,
+        state: Cow::Borrowed(source.state),
         last_error: trouble_of(source, notes).map(|trouble| trouble.text.clone()),
     }
 }
@@ -396,6 +498,11 @@ fn path_error(trouble: &Trouble, now: Nanos) -> PathError {
 
 fn topic(topic: &crate::kafka::TopicStatus) -> TopicState {
     TopicState { name: topic.name.clone(), partitions: topic.partitions, trouble: topic.trouble.clone() }
+}
+
+fn round_trip(of: &crate::kafka::RoundTrip) -> RoundTripStatus {
+    let crate::kafka::RoundTrip { broker, p50_seconds, p99_seconds } = of.clone();
+    RoundTripStatus { broker, p50_seconds, p99_seconds }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use tracing::info;
 
 use crate::bell::Bell;
 use crate::clock::wall_ns;
-use crate::config::{ItemLimits, Plan};
+use crate::config::{ItemLimits, KafkaPlan, Plan};
 use crate::etcd::{self, Desired, Etcd, EtcdStatus, Speaker, Terms, VIEW_EVERY, View};
 
 /// Room for the longest line of an item with no `line_bytes_max` of its own, and with `multiline`, for which
@@ -95,6 +95,19 @@ impl Wanted {
         }
         self.base = Some(base);
         Ok(())
+    }
+
+    /// The plan of the configuration; `None` before the first.
+    #[must_use]
+    pub fn base(&self) -> Option<&Plan> {
+        self.base.as_ref()
+    }
+
+    /// The credentials of the configuration were replaced on disk.
+    pub fn renew(&mut self, kafka: &KafkaPlan) {
+        if let Some(base) = &mut self.base {
+            base.kafka = kafka.clone();
+        }
     }
 
     /// The plan with what etcd wants since the last time, if that has changed.

@@ -1,25 +1,29 @@
-//! How many lines an item may read now: its `rate_limit`.
+//! How much may be read now: rates of lines and of bytes.
 //!
-//! A token bucket that sleeps for nobody: it is told the time, and answers how much is there and when
-//! more will be. It drops nothing; lines that are not read yet wait in their file.
+//! Token buckets that sleep for nobody: they are told the time, and answer how much is there and when
+//! more will be. They drop nothing; what is not read yet waits in its file.
 
-use core::num::NonZeroU32;
+use core::num::NonZeroU64;
 use core::time::Duration;
 
 use crate::position::Nanos;
 
-/// What one second is made of; the bucket counts in lines times nanoseconds, so that no rate is
+/// What one second is made of; the bucket counts in units times nanoseconds, so that no rate is
 /// rounded.
 const SECOND: i64 = 1_000_000_000;
 
-/// A rate of lines, and how much of it is unused.
+/// A rate beyond this is none: ten billion a second.
+const PER_SECOND_MAX: i64 = 10_000_000_000;
+const _: () = assert!(PER_SECOND_MAX / 10 < i64::MAX / SECOND, "a full bucket can be counted");
+
+/// A rate of lines or bytes, and how much of it is unused.
 #[derive(Clone, Debug)]
 pub struct Pace {
-    lines_per_second: i64,
-    /// What the bucket holds at most: 100 ms worth, at least one line.
-    burst_lines: i64,
-    /// Lines times nanoseconds that may be taken at `at`; negative after an event of more lines than
-    /// were there, which the lines after it make good for.
+    per_second: i64,
+    /// What the bucket holds at most: 100 ms worth, at least one unit.
+    burst: i64,
+    /// Units times nanoseconds that may be taken at `at`; negative after more was taken than was there,
+    /// which what comes after it makes good for.
     credit: i64,
     /// When `credit` was brought up to date. Never moves back.
     at: Nanos,
@@ -28,41 +32,116 @@ pub struct Pace {
 impl Pace {
     /// A full bucket.
     #[must_use]
-    pub fn new(lines_per_second: NonZeroU32) -> Pace {
-        let lines_per_second = i64::from(lines_per_second.get());
-        let burst_lines = (lines_per_second / 10).max(1);
-        Pace { lines_per_second, burst_lines, credit: burst_lines * SECOND, at: Nanos(0) }
+    pub fn new(per_second: NonZeroU64) -> Pace {
+        let per_second =
+            i64::try_from(per_second.get()).map_or(PER_SECOND_MAX, |rate| rate.min(PER_SECOND_MAX));
+        let burst = (per_second / 10).max(1);
+        Pace { per_second, burst, credit: burst * SECOND, at: Nanos(0) }
     }
 
-    /// How many lines may be taken.
+    /// How many units may be taken.
     #[must_use]
-    pub fn available(&self, now: Nanos) -> u32 {
-        u32::try_from(self.credit(now).max(0) / SECOND).unwrap_or(u32::MAX)
+    pub fn available(&self, now: Nanos) -> u64 {
+        (self.credit(now).max(0) / SECOND).unsigned_abs()
     }
 
-    /// Takes `lines`, which may be more than were available by the last lines of one event.
-    pub fn take(&mut self, lines: u32, now: Nanos) {
-        self.credit = self.credit(now).saturating_sub(i64::from(lines) * SECOND);
+    /// Takes `units`, which may be more than were available.
+    pub fn take(&mut self, units: u64, now: Nanos) {
+        let units = i64::try_from(units).unwrap_or(i64::MAX);
+        self.credit = self.credit(now).saturating_sub(units.saturating_mul(SECOND));
         self.at = self.at.max(now);
     }
 
-    /// When it is worth to read again: `now` if a line is available, else when a fifth of the bucket
-    /// is, because a wake-up for every single line would cost more than the line.
+    /// When it is worth to read again: `now` if a unit is available, else when a fifth of the bucket
+    /// is, because a wake-up for every single unit would cost more than the unit.
     #[must_use]
     pub fn ready_at(&self, now: Nanos) -> Nanos {
         let credit = self.credit(now);
         if credit >= SECOND {
             return now;
         }
-        let worth = (self.burst_lines / 5).max(1) * SECOND;
-        let wait = worth.saturating_sub(credit).unsigned_abs().div_ceil(self.lines_per_second.unsigned_abs());
+        let worth = (self.burst / 5).max(1) * SECOND;
+        let wait = worth.saturating_sub(credit).unsigned_abs().div_ceil(self.per_second.unsigned_abs());
         self.at.max(now) + Duration::from_nanos(wait)
     }
 
     fn credit(&self, now: Nanos) -> i64 {
         let elapsed = i64::try_from(now.since(self.at).as_nanos()).unwrap_or(i64::MAX);
-        let earned = elapsed.saturating_mul(self.lines_per_second);
-        self.credit.saturating_add(earned).min(self.burst_lines * SECOND)
+        let earned = elapsed.saturating_mul(self.per_second);
+        self.credit.saturating_add(earned).min(self.burst * SECOND)
+    }
+}
+
+/// A pace of bytes for reads. Nobody knows how much a read will settle before it is back, so as long as
+/// reads under way could use up what is there, no other begins: of many files that are ready at once, all
+/// would be read.
+#[derive(Clone, Debug)]
+pub struct BytePace {
+    pace: Pace,
+    /// What reads under way may bring.
+    wanted: u64,
+}
+
+impl BytePace {
+    /// A full bucket.
+    #[must_use]
+    pub fn new(bytes_per_second: NonZeroU64) -> BytePace {
+        BytePace { pace: Pace::new(bytes_per_second), wanted: 0 }
+    }
+
+    /// When there is something to be read for: `now`, or later.
+    #[must_use]
+    pub fn ready_at(&self, now: Nanos) -> Nanos {
+        self.pace.ready_at(now)
+    }
+
+    /// Whether reads under way leave anything.
+    #[must_use]
+    pub fn admits(&self, now: Nanos) -> bool {
+        self.wanted == 0 || self.wanted < self.pace.available(now)
+    }
+
+    /// What a read should bring at most: what is there, if that is worth a read.
+    #[must_use]
+    pub fn portion(&self, now: Nanos, bytes_min: usize) -> usize {
+        usize::try_from(self.pace.available(now)).unwrap_or(usize::MAX).max(bytes_min)
+    }
+
+    /// A read begins.
+    pub fn begin(&mut self, bytes: usize) {
+        self.wanted += bytes as u64;
+    }
+
+    /// It is back.
+    pub fn end(&mut self, bytes: usize) {
+        // A read may be older than the pace.
+        self.wanted = self.wanted.saturating_sub(bytes as u64);
+    }
+
+    /// So much of it was settled.
+    pub fn take(&mut self, bytes: usize, now: Nanos) {
+        self.pace.take(bytes as u64, now);
+    }
+}
+
+/// How long something had to wait for a pace, each moment counted once however many wait.
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
+pub struct Waited {
+    total: Duration,
+    until: Nanos,
+}
+
+impl Waited {
+    /// Something waits from `now` until then.
+    pub fn wait(&mut self, now: Nanos, until: Nanos) {
+        self.total += until.since(self.until.max(now));
+        self.until = self.until.max(until);
+    }
+
+    /// All of it, as far as it is known.
+    #[must_use]
+    pub fn total(&self) -> Duration {
+        self.total
     }
 }
 
@@ -76,8 +155,12 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
-    fn pace(lines_per_second: u32) -> Pace {
-        Pace::new(NonZeroU32::new(lines_per_second).unwrap())
+    fn rate(per_second: u64) -> NonZeroU64 {
+        NonZeroU64::new(per_second).unwrap()
+    }
+
+    fn pace(per_second: u64) -> Pace {
+        Pace::new(rate(per_second))
     }
 
     #[test]
@@ -113,12 +196,42 @@ mod tests {
 
     #[test]
     fn extremes_neither_overflow_nor_stall() {
-        let mut pace = pace(u32::MAX);
-        for now in [0, 1, u64::MAX, 5] {
-            (0..4).for_each(|_| pace.take(u32::MAX, Nanos(now)));
-            assert!(pace.ready_at(Nanos(now)) >= Nanos(now));
+        for per_second in [1, u64::from(u32::MAX), u64::MAX] {
+            let mut pace = pace(per_second);
+            for now in [0, 1, u64::MAX, 5] {
+                (0..4).for_each(|_| pace.take(u64::MAX, Nanos(now)));
+                assert!(pace.ready_at(Nanos(now)) >= Nanos(now));
+            }
+            assert_eq!(pace.available(Nanos(u64::MAX)), 0);
         }
-        assert_eq!(pace.available(Nanos(u64::MAX)), 0);
+    }
+
+    #[test]
+    fn reads_under_way_leave_no_room_for_others_until_they_are_back() {
+        let mut pace = BytePace::new(rate(1_000_000));
+        let now = Nanos(0);
+        assert_eq!(pace.portion(now, 10), 100_000);
+        for _ in 0..4 {
+            assert!(pace.admits(now));
+            pace.begin(25_000);
+        }
+        assert!(!pace.admits(now));
+        // Three of them found nothing, the fourth a lot.
+        (0..4).for_each(|_| pace.end(25_000));
+        pace.take(300_000, now);
+        assert_eq!((pace.ready_at(now), pace.portion(now, 10)), (Nanos(220 * MS), 10));
+        assert!(pace.admits(now), "one read is always admitted, when its time comes");
+        pace.end(25_000);
+        assert!(pace.admits(now), "a read of the time before the pace");
+    }
+
+    #[test]
+    fn a_moment_is_waited_for_once() {
+        let mut waited = Waited::default();
+        for (now, until) in [(0, 10), (0, 10), (5, 12), (20, 21), (20, 15)] {
+            waited.wait(Nanos(now), Nanos(until));
+        }
+        assert_eq!(waited.total(), Duration::from_nanos(13));
     }
 
     proptest! {
@@ -126,7 +239,7 @@ mod tests {
 
         #[test]
         fn no_window_exceeds_the_rate_and_a_patient_reader_gets_all_of_it(
-            rate in 1..200_000_u32, pauses in prop::collection::vec((0..50 * MS, any::<bool>()), 1..60),
+            rate in 1..200_000_u64, pauses in prop::collection::vec((0..50 * MS, any::<bool>()), 1..60),
         ) {
             let (mut pace, mut now) = (pace(rate), Nanos(0));
             let mut taken: Vec<(u64, u64)> = Vec::new();
@@ -135,31 +248,31 @@ mod tests {
                 let lines = pace.available(now);
                 prop_assert!(!wait || lines > 0, "ready, but nothing is there");
                 pace.take(lines, now);
-                taken.push((now.0, u64::from(lines)));
+                taken.push((now.0, lines));
             }
-            let burst = u64::from(rate / 10).max(1);
+            let burst = (rate / 10).max(1);
             for (first, (start, _)) in taken.iter().enumerate() {
                 let mut sum = 0;
                 for (end, lines) in &taken[first..] {
                     sum += lines;
-                    let earned = (end - start) * u64::from(rate) / 1_000_000_000;
+                    let earned = (end - start) * rate / 1_000_000_000;
                     prop_assert!(sum <= burst + earned + 1, "{sum} lines in {} ns", end - start);
                 }
             }
         }
 
         #[test]
-        fn a_reader_that_waits_until_it_is_ready_loses_no_rate(rate in 1..200_000_u32) {
+        fn a_reader_that_waits_until_it_is_ready_loses_no_rate(rate in 1..200_000_u64) {
             let (mut pace, mut now, mut sum) = (pace(rate), Nanos(0), 0);
             while now < Nanos(2_000 * MS) {
                 let lines = pace.available(now);
                 pace.take(lines, now);
-                sum += u64::from(lines);
+                sum += lines;
                 now = pace.ready_at(now);
             }
             // Two seconds' worth and the full bucket of the beginning, but for the last wait.
-            let expected = 2 * u64::from(rate) + u64::from(rate / 10).max(1);
-            let portion = u64::from(rate / 50).max(1);
+            let expected = 2 * rate + (rate / 10).max(1);
+            let portion = (rate / 50).max(1);
             prop_assert!(sum <= expected && sum + portion >= expected, "{sum} of {expected}");
         }
     }

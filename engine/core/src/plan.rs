@@ -3,7 +3,7 @@
 //! No patterns and no topics here: which file belongs to which item is decided where directories are
 //! listed, and where a batch goes is the sink's affair.
 
-use core::num::NonZeroU32;
+use core::num::{NonZeroU32, NonZeroU64};
 use core::time::Duration;
 
 use crate::frame::FramePolicy;
@@ -41,6 +41,8 @@ pub struct ItemPolicy {
     pub seen_before: bool,
     /// Lines a second over all files of the item; `None`: no limit.
     pub rate_limit: Option<NonZeroU32>,
+    /// Bytes a second over all files of the item; `None`: no limit.
+    pub rate_limit_bytes: Option<NonZeroU64>,
     /// Files not modified for longer than this are left alone until they grow.
     pub ignore_older: Option<Duration>,
     /// The descriptor of a file without news is given up after this time; `None`: when another needs it.

@@ -140,6 +140,8 @@ pub(crate) struct Tail {
     pub(crate) successor: Option<SourceId>,
     /// Reads submitted so far.
     pub(crate) looks: u32,
+    /// What the read that is under way may bring, 0 when none is.
+    pub(crate) asked: usize,
     /// When bytes last arrived.
     pub(crate) productive_at: Nanos,
     /// When it came to its end, without a wish of its own to look again.
@@ -208,6 +210,7 @@ impl Tail {
             predecessor: None,
             successor: None,
             looks: 0,
+            asked: 0,
             productive_at: Nanos(0),
             idle_since: now,
             unsettled_at: now,

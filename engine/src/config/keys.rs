@@ -159,6 +159,8 @@ pub const KEYS: &[Key] = &[
         "How many unread bytes of a deleted file are held."),
     key_of("item.rate_limit", count(1, 1_000_000_000, UNLIMITED), Value("\"unlimited\""),
         "How many lines a second are read from the item's files together."),
+    key_of("item.rate_limit_bytes", size(1000, 10_000_000_000, UNLIMITED), Value("\"unlimited\""),
+        "How many bytes a second are read from the item's files together."),
     key_of("item.framing", Kind::Choice(&["line", "chunk"]), Value("\"line\""),
         "What becomes one record: a line, or many whole lines."),
     key_of("item.chunk_bytes", size(1024, 65_535, &[]), Value("\"60KiB\""),
@@ -229,6 +231,16 @@ pub const KEYS: &[Key] = &[
         "How many log files are open at once."),
     key_of("limits.files_max", count(1, 10_000_000, &[]), Value("100000"),
         "How many files are followed at once."),
+    key_of("limits.cpu", Kind::Text("percentage of one core, or \"unlimited\""), Value("\"unlimited\""),
+        "How much processor time the agent may use, as a share of one core."),
+    key_of("limits.bytes_per_second", size(1000, 10_000_000_000, UNLIMITED), Value("\"unlimited\""),
+        "How many bytes a second are read from all files together."),
+    key_of("limits.nice", count(-20, 19, &["inherit"]), Value("\"inherit\""),
+        "The niceness of the agent: the higher, the more others go first."),
+    key_of("limits.io_class", Kind::Choice(&["inherit", "best-effort", "idle"]), Value("\"inherit\""),
+        "The class of the agent's reads and writes for the disk's scheduler."),
+    key_of("limits.io_level", count(0, 7, &[]), Value("4"),
+        "The level within `io_class = \"best-effort\"`: the higher, the more others go first."),
 
     key_of("state.dir", FILE, Value("\"/var/lib/logdrive\""),
         "The folder that remembers how far each file is acknowledged."),
@@ -245,6 +257,8 @@ pub const KEYS: &[Key] = &[
 
     key_of("watch.reconcile", duration(Duration::from_millis(100), HOUR, &[]), Value("\"10s\""),
         "How often directories and quiet files are looked at although nothing was reported."),
+    key_of("watch.config", Kind::Flag, Value("false"),
+        "Whether the configuration file is read again when it changes."),
 ];
 
 #[cfg(test)]

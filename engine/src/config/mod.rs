@@ -23,9 +23,9 @@ mod written;
 pub use patterns::{Patterns, Verdict};
 pub(crate) use patterns::{check_exclude, check_include};
 pub use plan::{
-    Acks, Certificate, Compression, CreateTopics, EtcdLogin, EtcdPlan, Format, FramePlan, IoChoice, ItemPlan,
-    KafkaPlan, LimitsPlan, LogPlan, Origin, Partition, Plan, ReadFrom, RecordKey, SaslPlan, StatePlan,
-    Symlinks, TlsPlan,
+    Acks, Certificate, Compression, CreateTopics, EtcdLogin, EtcdPlan, Format, FramePlan, IoChoice,
+    IoPriority, ItemPlan, KafkaPlan, LimitsPlan, LogPlan, Origin, Partition, Plan, ReadFrom, RecordKey,
+    SaslPlan, StatePlan, Symlinks, TlsPlan,
 };
 pub use problem::{EXIT_CONFIG, Refused};
 pub use resolve::Host;
@@ -37,11 +37,12 @@ pub use value::Kind;
 
 use std::fs::Metadata;
 use std::io::Read;
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use problem::{At, Problem, shown};
-use written::FileConfig;
+use written::{FileConfig, Section};
 
 /// A larger file is not a configuration.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -82,6 +83,23 @@ pub fn plan_of(name: &str, text: Option<&[u8]>, typed: &Typed, host: &Host) -> R
 
 /// The folder of the state, for whoever looks at it: other parts of the configuration may be wrong.
 pub fn state_dir(typed: &Typed, host: &Host) -> Result<PathBuf, Refused> {
+    one(typed, "state.dir", |top| resolve::state_dir(top, host))
+}
+
+/// Where the agent of this configuration serves its status, `None` for nowhere; other parts may be wrong.
+pub fn http(typed: &Typed) -> Result<Option<SocketAddr>, Refused> {
+    one(typed, "http.listen", |top| match top.text("http.listen") {
+        Some(text) => resolve::listen(&text),
+        None => Err("`listen` must be a string".to_owned()),
+    })
+}
+
+/// The meaning of a single key, which is refused at its place.
+fn one<T>(
+    typed: &Typed,
+    path: &str,
+    meaning: impl FnOnce(&Section) -> Result<T, String>,
+) -> Result<T, Refused> {
     let (name, text) = match &typed.config {
         Some(path) => (shown(path), Some(read(path)?.0)),
         None => ("command line".to_owned(), None),
@@ -89,9 +107,12 @@ pub fn state_dir(typed: &Typed, host: &Host) -> Result<PathBuf, Refused> {
     let refused = |problem| Refused::new(&name, vec![problem]);
     let mut problems = Vec::new();
     let mut config = written(text.as_deref(), &mut problems).map_err(refused)?;
+    problems.clear();
     typed.apply(&mut config, &mut problems);
-    resolve::state_dir(&config.top, host)
-        .map_err(|why| refused(Problem::new(&config.top.at("state.dir"), why)))
+    if !problems.is_empty() {
+        return Err(Refused::new(&name, problems));
+    }
+    meaning(&config.top).map_err(|why| refused(Problem::new(&config.top.at(path), why)))
 }
 
 /// The connection to etcd, for whoever asks it from any host: what else the configuration names need not be

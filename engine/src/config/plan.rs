@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,6 +43,8 @@ pub struct Plan {
     pub log: LogPlan,
     /// How often directories and quiet files are looked at without a hint.
     pub reconcile: Duration,
+    /// Whether the configuration file is read again when it changes.
+    pub watch_config: bool,
     /// What is allowed but unwise, one line each, to be logged once at start.
     pub warnings: Vec<String>,
 }
@@ -314,6 +317,8 @@ pub struct ItemPlan {
     pub rotated_hold_bytes: Option<u64>,
     /// Lines a second of all the item's files together; `None`: any number.
     pub rate_limit: Option<u32>,
+    /// Bytes a second of all the item's files together; `None`: any number.
+    pub rate_limit_bytes: Option<u64>,
     /// How bytes become events.
     pub frame: FramePlan,
     /// How events become records.
@@ -430,6 +435,35 @@ pub struct LimitsPlan {
     pub open_files: usize,
     /// Files followed at once.
     pub files_max: usize,
+    /// Share of one core that the process may use, in percent; `None`: all that there is.
+    pub cpu_percent: Option<NonZeroU32>,
+    /// Bytes a second of all files together; `None`: any number.
+    pub bytes_per_second: Option<u64>,
+    /// Niceness; `None`: that of whoever starts the agent.
+    pub nice: Option<i32>,
+    /// Priority of reads and writes; `None`: that of whoever starts the agent.
+    pub io_priority: Option<IoPriority>,
+}
+
+impl LimitsPlan {
+    /// Whether the two differ in more than can be changed while the agent runs.
+    #[must_use]
+    pub fn differs_in_what_is_fixed(&self, other: &LimitsPlan) -> bool {
+        let LimitsPlan { cpu_percent, bytes_per_second, .. } = *other;
+        LimitsPlan { cpu_percent, bytes_per_second, ..*self } != *other
+    }
+}
+
+/// Priority of reads and writes, as `ioprio_set(2)` has it.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub enum IoPriority {
+    /// Among all others.
+    BestEffort {
+        /// 0 to 7; the higher, the later.
+        level: u8,
+    },
+    /// When nobody else wants the disk.
+    Idle,
 }
 
 /// What is remembered, and where.

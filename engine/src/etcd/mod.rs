@@ -33,7 +33,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub use allow::Allow;
@@ -59,7 +59,7 @@ pub struct Desired {
 }
 
 /// How it stands with etcd, for `/status` and the metrics.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct EtcdStatus {
     /// Whether it answers.
     pub connected: bool,

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use super::{POSITIONS, StateError};
 
-const LOCK: &str = "lock";
+pub(super) const LOCK: &str = "lock";
 const FOLDER_MODE: Mode = Mode::RWXU;
 pub(super) const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 
@@ -128,7 +128,8 @@ fn introduction(wall_ms: i64) -> String {
     )
 }
 
-fn holder(file: &OwnedFd) -> String {
+/// What the holder of a lock file has written into it.
+pub(super) fn holder(file: &OwnedFd) -> String {
     let mut buffer = [0; 512];
     let read = rustix::io::pread(file, &mut buffer, 0).unwrap_or(0);
     let text = String::from_utf8_lossy(&buffer[..read]);

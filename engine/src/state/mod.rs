@@ -20,6 +20,7 @@ mod edit;
 mod error;
 mod folder;
 mod format;
+mod holder;
 mod open;
 mod positions;
 #[cfg(test)]
@@ -32,6 +33,7 @@ mod syncer;
 pub use catalog::{Catalog, Names, Seen};
 pub use edit::{Selector, forget, forget_damaged, set};
 pub use error::StateError;
+pub use holder::Holder;
 pub use positions::{Durable, Slot};
 pub use show::{Row, Snapshot, inspect};
 pub use storage::{Disk, Storage, StorageFile};

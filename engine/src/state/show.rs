@@ -15,6 +15,8 @@ use super::edit::Selector;
 use super::open::{StoredCatalog, decode, read_catalog};
 use super::storage::{Access, Disk, Storage};
 use super::{CATALOG, POSITIONS, StateError, failed, folder, item_hash};
+use crate::columns::{Align, columns};
+use crate::logging::plain;
 
 /// What the state held when it was read.
 #[derive(Clone, Debug)]
@@ -118,20 +120,17 @@ impl Snapshot {
     /// One line for each generation, in aligned columns under a headline.
     #[must_use]
     pub fn table(&self) -> String {
-        let head = ["GENERATION", "POSITION", "ITEM", "PATH"].map(str::to_owned);
-        let body = self.rows.iter().map(|row| {
-            let path = if row.path.is_empty() { "(not known)" } else { &row.path };
-            [row.generation.clone(), row.position.to_string(), plain(&row.item), plain(path)]
-        });
-        let lines: Vec<[String; 4]> = std::iter::once(head).chain(body).collect();
-        let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-        let widths = [width(0), width(1), width(2)];
-        let mut text = String::new();
-        for [generation, position, item, path] in &lines {
-            let [w0, w1, w2] = widths;
-            let _infallible = writeln!(text, "{generation:<w0$}  {position:>w1$}  {item:<w2$}  {path}");
-        }
-        text + &self.noted()
+        let rows: Vec<[String; 4]> = self
+            .rows
+            .iter()
+            .map(|row| {
+                let path = if row.path.is_empty() { "(not known)" } else { &row.path };
+                [row.generation.clone(), row.position.to_string(), row.item.clone(), path.to_owned()]
+            })
+            .collect();
+        let (left, right) = (Align::Left, Align::Right);
+        let head = [("GENERATION", left), ("POSITION", right), ("ITEM", left), ("PATH", left)];
+        columns(head, &rows) + &self.noted()
     }
 
     /// Everything about each generation, one field a line.
@@ -170,10 +169,4 @@ impl Snapshot {
     fn noted(&self) -> String {
         self.notes.iter().map(|note| format!("note: {note}\n")).collect()
     }
-}
-
-/// Text that cannot move the cursor or end the line: file names may hold anything.
-fn plain(text: &str) -> String {
-    let escape = |c: char| if c.is_control() { c.escape_default().collect() } else { String::from(c) };
-    text.chars().map(escape).collect()
 }

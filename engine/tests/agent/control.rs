@@ -325,7 +325,7 @@ fn standard_output_is_empty_unless_it_is_a_terminal() {
 }
 
 /// Both ends: what is written to the second can be read from the first.
-fn pseudo_terminal() -> (OwnedFd, OwnedFd) {
+pub(crate) fn pseudo_terminal() -> (OwnedFd, OwnedFd) {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
     grantpt(&terminal).unwrap();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -113,6 +114,16 @@ impl Launch {
         let stderr = Capture::of(child.stderr.take().expect("piped"));
         let stdout = child.stdout.take().map(Capture::of);
         Agent { child, stderr, stdout, http: self.http, over: false }
+    }
+
+    /// Starts it on a terminal, as somebody who sits there does.
+    pub(crate) fn start_at(self, terminal: &OwnedFd) -> Agent {
+        let mut command = self.command();
+        let side = || terminal.try_clone().expect("descriptors are left");
+        command.stdin(side()).stdout(side());
+        let mut child = spawn(&mut command);
+        let stderr = Capture::of(child.stderr.take().expect("piped"));
+        Agent { child, stderr, stdout: None, http: self.http, over: false }
     }
 
     /// Runs it to its end, which has to come by itself.

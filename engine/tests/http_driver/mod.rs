@@ -5,17 +5,21 @@ use std::time::Duration;
 
 use logdrive::http::Ask;
 use logdrive::status::{
-    FileStatus, ItemStatus, KafkaStatus, Positions, Question, Readiness, StateStatus, StatusReport, Told,
+    FileStatus, ItemStatus, KafkaStatus, PaceStatus, Positions, Question, Readiness, Reloads, StateStatus,
+    StatusReport, Told,
 };
 
 pub(crate) fn report() -> StatusReport {
     let positions = Positions { durable: 1, acked: 2, produced: 3, framed: 4, read: 5, size: 6 };
     StatusReport {
         version: "1.2.3".to_owned(),
+        pid: 4711,
         uptime_seconds: 1.5,
         io: "uring".to_owned(),
         brokers: vec!["localhost:9092".to_owned()],
         readiness: Readiness { ready: true, reason: String::new() },
+        reloads: Reloads::default(),
+        pace: PaceStatus::default(),
         items: vec![ItemStatus {
             name: "web".to_owned(),
             topic: "web_log".to_owned(),
@@ -23,9 +27,12 @@ pub(crate) fn report() -> StatusReport {
             lag_bytes: 4,
             lines_read: 3,
             lines_acked: 2,
+            bytes_acked: 20,
+            lines_per_second: 0.5,
+            bytes_per_second: 5.0,
             lines_dropped: 0,
-            bytes_acked: 2,
             last_error: None,
+            paced_seconds: 0.0,
         }],
         files: vec![FileStatus {
             path: "/l/<script>\n".to_owned(),
@@ -33,7 +40,7 @@ pub(crate) fn report() -> StatusReport {
             generation: "00000000000000ff".to_owned(),
             positions,
             lag_bytes: 4,
-            state: "reading",
+            state: "reading".into(),
             last_error: None,
         }],
         errors: Vec::new(),
@@ -55,6 +62,7 @@ pub(crate) fn report() -> StatusReport {
             in_flight_bytes: 10,
             oldest_unacked_seconds: 0.0,
             last_error: None,
+            round_trips: Vec::new(),
         },
         etcd: None,
     }

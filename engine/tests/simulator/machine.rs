@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
@@ -243,7 +243,9 @@ fn policy(item: usize, pace: u8) -> ItemPolicy {
         },
         read_from: ReadFrom::Beginning,
         seen_before: true,
-        rate_limit: NonZeroU32::new(100 * u32::from(pace)),
+        // One item is paced by lines, the other by bytes.
+        rate_limit: NonZeroU32::new(100 * u32::from(pace)).filter(|_| item == 0),
+        rate_limit_bytes: NonZeroU64::new(2_000 * u64::from(pace)).filter(|_| item != 0),
         ignore_older: None,
         close_after: None,
         unlinked: UnlinkedHold {

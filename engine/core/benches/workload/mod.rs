@@ -184,6 +184,7 @@ impl Batching {
             read_from: ReadFrom::Beginning,
             seen_before: false,
             rate_limit: None,
+            rate_limit_bytes: None,
             ignore_older: None,
             close_after: None,
             unlinked,

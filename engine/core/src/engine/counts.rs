@@ -6,6 +6,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::AddAssign;
+use core::time::Duration;
 
 use super::Engine;
 use crate::batch::Batch;
@@ -32,6 +33,10 @@ pub struct Counts {
     pub batches_sent: u64,
     /// Batches lost on the way and read again.
     pub batches_lost: u64,
+    /// Time in which a file could have been read, had the process not used its share of the processor.
+    pub held: Duration,
+    /// Time in which a file could have been read, had the pace of all items allowed it.
+    pub paced: Duration,
 }
 
 /// Lines and their bytes, terminators included.
@@ -99,6 +104,8 @@ pub struct ItemCounts {
     pub lines_truncated: u64,
     /// Bytes known to be there and never framed, because the file went first.
     pub bytes_gone: u64,
+    /// Time in which a file of it could have been read, had its rate limits allowed it.
+    pub paced: Duration,
 }
 
 /// How something that was in flight ends.
@@ -177,13 +184,14 @@ impl Engine {
     /// Counters of the whole engine.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        self.counts
+        Counts { held: self.hold_waited.total(), paced: self.byte_waited.total(), ..self.counts }
     }
 
     /// Counters of one item.
     #[must_use]
     pub fn item_counts(&self, item: ItemId) -> ItemCounts {
-        self.items[item.0 as usize].counts
+        let item = &self.items[item.0 as usize];
+        ItemCounts { paced: item.waited.total(), ..item.counts }
     }
 
     /// How many items there are, retired ones included.

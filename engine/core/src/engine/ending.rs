@@ -141,6 +141,7 @@ impl Engine {
         } else {
             self.ops.push_back(Op::Forget { source: id, generation });
         }
+        self.read_over(id);
         self.tails.remove(id);
         self.items[item.0 as usize].sources -= 1;
         self.leave_family(family, id);

@@ -4,20 +4,28 @@ use core::ops::Bound;
 
 use super::{Engine, Item, ItemCounts, Op};
 use crate::discover::RawPath;
-use crate::pace::Pace;
+use crate::pace::{BytePace, Pace, Waited};
 use crate::plan::ItemPolicy;
 use crate::position::Nanos;
 use crate::source::{ItemId, SourceId};
 use crate::tail::{Ending, State};
 
+/// Full buckets, where there are limits.
+fn paces(policy: &ItemPolicy) -> (Option<Pace>, Option<BytePace>) {
+    let lines = policy.rate_limit.map(|lines| Pace::new(lines.into()));
+    (lines, policy.rate_limit_bytes.map(BytePace::new))
+}
+
 impl Engine {
     /// Adds a collection item; items are numbered in the order of their addition.
     pub fn add_item(&mut self, policy: ItemPolicy) -> ItemId {
         let id = ItemId(u32::try_from(self.items.len()).expect("items are configured by hand"));
-        let pace = policy.rate_limit.map(Pace::new);
+        let (pace, byte_pace) = paces(&policy);
         self.items.push(Item {
             policy,
             pace,
+            byte_pace,
+            waited: Waited::default(),
             counts: ItemCounts::default(),
             sources: 0,
             open: 0,
@@ -30,7 +38,7 @@ impl Engine {
     /// Gives an item another policy, which holds from the next read on, or takes it up again.
     pub fn change_item(&mut self, id: ItemId, policy: ItemPolicy) {
         let item = &mut self.items[id.0 as usize];
-        item.pace = policy.rate_limit.map(Pace::new);
+        (item.pace, item.byte_pace) = paces(&policy);
         item.policy = policy;
         self.strays_claimed |= core::mem::take(&mut item.retired);
     }

@@ -5,13 +5,14 @@
 //!
 //! `discovery` turns listings into sources and names, `opening` turns open files into verified
 //! sources, `reading` gives turns and frames what was read, `settling` moves batches to the sink and
-//! deliveries back, `ending` closes generations and finds their copies, `items` come and go.
+//! deliveries back, `pacing` holds reads up, `ending` closes generations and finds their copies, `items` come and go.
 
 mod counts;
 mod discovery;
 mod ending;
 mod items;
 mod opening;
+mod pacing;
 mod reading;
 mod settling;
 #[cfg(test)]
@@ -29,7 +30,7 @@ use crate::checkpoint::Checkpoint;
 use crate::chunk::ChunkPool;
 use crate::discover::RawPath;
 use crate::frame::FramePolicy;
-use crate::pace::Pace;
+use crate::pace::{BytePace, Pace, Waited};
 use crate::plan::{ItemPolicy, Limits};
 use crate::position::{Nanos, Position};
 use crate::schedule::Schedule;
@@ -196,6 +197,9 @@ pub enum Note {
 struct Item {
     policy: ItemPolicy,
     pace: Option<Pace>,
+    byte_pace: Option<BytePace>,
+    /// For the two of them.
+    waited: Waited,
     counts: ItemCounts,
     /// How many sources it has, and how many of them have a descriptor.
     sources: usize,
@@ -299,6 +303,14 @@ pub struct Engine {
     spare_events: Vec<Vec<Event>>,
     counts: Counts,
     reads_in_flight: usize,
+    /// Over all items.
+    byte_pace: Option<BytePace>,
+    byte_waited: Waited,
+    /// Nothing is read before: the process has had its share of the processor.
+    hold_until: Nanos,
+    hold_waited: Waited,
+    /// When what holds up the sources that are ready is over, if anything does.
+    held_up_until: Option<Nanos>,
     /// The last read that was wanted found no memory.
     starved: bool,
     draining: bool,
@@ -348,6 +360,11 @@ impl Engine {
             spare_events: Vec::new(),
             counts: Counts::default(),
             reads_in_flight: 0,
+            byte_pace: None,
+            byte_waited: Waited::default(),
+            hold_until: Nanos(0),
+            hold_waited: Waited::default(),
+            held_up_until: None,
             starved: false,
             draining: false,
         }
@@ -373,6 +390,7 @@ impl Engine {
             if let Some(again) = self.open_again_at.filter(|_| self.opening.front().is_some()) {
                 at = at.min(again);
             }
+            at = at.min(self.held_up_until.unwrap_or(at));
         }
         (at.0 != u64::MAX).then_some(at)
     }

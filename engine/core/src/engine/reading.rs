@@ -45,8 +45,12 @@ impl Engine {
     /// another read now; one that hangs must not take all.
     pub fn poll_read(&mut self, now: Nanos, admits: impl Fn(SourceId) -> bool) -> Option<ReadRequest> {
         self.none_to_evict = false;
+        self.held_up_until = None;
         // Operations come first: a read may need the descriptor or the watch that one of them sets up.
         if self.draining || self.held.len() >= HELD_MAX || !self.ops.is_empty() {
+            return None;
+        }
+        if self.is_held_up(now) {
             return None;
         }
         for _ in 0..self.schedule.ready_count() {
@@ -57,9 +61,17 @@ impl Engine {
             }
             let item = &mut self.items[tail.origin.item.0 as usize];
             let away = item.away_until;
-            let paced = item.pace.as_mut().map_or(Nanos(0), |pace| pace.ready_at(now));
+            let paced = item.ready_at(now);
+            if paced > now {
+                item.waited.wait(now, paced);
+            }
             if away.max(paced) > now {
                 self.rest(id, away.max(paced));
+                continue;
+            }
+            if !item.byte_pace.as_ref().is_none_or(|pace| pace.admits(now)) {
+                // Reads of this item are under way, and when one is back, this is asked again.
+                self.schedule.queue(item_id, id);
                 continue;
             }
             if self.is_throttled(tail, now) {
@@ -71,7 +83,9 @@ impl Engine {
                 continue;
             }
             let guard = tail.framed.guard.len as usize;
-            let want = (guard + tail.want).min(self.pool.chunk_bytes());
+            // An event that was found too long for the portion before is fetched whole.
+            let portion = if tail.unsettled == 0 { self.portion(tail.origin.item, now) } else { usize::MAX };
+            let want = (guard + tail.want.min(portion)).min(self.pool.chunk_bytes());
             let buffer = self.pool.lease(want);
             self.starved = buffer.is_none();
             let Some(buffer) = buffer else {
@@ -83,14 +97,16 @@ impl Engine {
             tail.looks = tail.looks.wrapping_add(1);
             self.reads_in_flight += 1;
             let position = Position(tail.framed.position.0 - guard as u64);
+            self.read_begins(id, want);
             return Some(ReadRequest { source: id, position, buffer, want });
         }
         None
     }
 
-    /// A read has come back: its file system takes another.
-    fn read_returned(&mut self, id: SourceId) {
+    /// A read has come back: its file system takes another, and so do the paces.
+    fn read_returned(&mut self, id: SourceId, want: usize) {
         self.reads_in_flight -= 1;
+        self.read_ends(id, want);
         match self.tails.get(id) {
             Some(tail) => self.schedule.unpark(tail.file.dev),
             None => self.schedule.unpark_any(),
@@ -112,7 +128,7 @@ impl Engine {
     /// less means the end of the file. `wall_ms` becomes the record timestamp.
     pub fn handle_read(&mut self, read: ReadRequest, now: Nanos, wall_ms: i64) {
         let ReadRequest { source: id, position, buffer, want } = read;
-        self.read_returned(id);
+        self.read_returned(id, want);
         self.counts.reads += 1;
         let Some(tail) = self.tails.get_mut(id).filter(|tail| matches!(tail.state, State::Reading)) else {
             self.pool.settle(buffer, 0, 0);
@@ -154,7 +170,7 @@ impl Engine {
     /// The read of a file failed: the descriptor is given up, and the file is opened again later.
     pub fn handle_read_failed(&mut self, read: ReadRequest, now: Nanos) {
         let id = read.source;
-        self.read_returned(id);
+        self.read_returned(id, read.want);
         self.pool.settle(read.buffer, 0, 0);
         // A generation that is over meanwhile stays over.
         let reading = |tail: &&mut Tail| matches!(tail.state, State::Reading);
@@ -185,7 +201,7 @@ impl Engine {
             End::More
         };
         let cautious = tail.framed.position < tail.cautious_until;
-        let allowed = item.pace.as_mut().map_or(u32::MAX, |pace| pace.available(now));
+        let allowed = item.lines_allowed(now);
         let limit =
             Limit { events_max: if cautious { 1 } else { BATCH_EVENTS_MAX }, lines_max: allowed.max(1) };
         let framed = policy.frame(data, tail.framed.skipping, end, limit, &mut events);
@@ -202,7 +218,10 @@ impl Engine {
         };
         let lines = framed.lines + framed.dropped.filtered.lines + framed.dropped.long.lines;
         if let Some(pace) = &mut item.pace {
-            pace.take(lines, now);
+            pace.take(lines.into(), now);
+        }
+        for pace in [&mut item.byte_pace, &mut self.byte_pace].into_iter().flatten() {
+            pace.take(framed.settled, now);
         }
         item.counts.add_framed(&framed);
         self.counts.reread_bytes += tail.unsettled.min(seen) as u64;

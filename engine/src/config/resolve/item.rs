@@ -96,6 +96,7 @@ pub(super) fn plan(section: &Section, message_bytes_max: u64, judge: &mut Judge<
         close_after: section.duration_or_word("item.close_after"),
         rotated_hold: section.duration_or_word("item.rotated_hold"),
         rotated_hold_bytes: section.size_or_word("item.rotated_hold_bytes"),
+        rate_limit_bytes: section.size_or_word("item.rate_limit_bytes"),
         rate_limit: section.count("item.rate_limit").and_then(|lines| lines.try_into().ok()),
         headers: section.flag("item.headers"),
         partition: partition(section, key, judge),

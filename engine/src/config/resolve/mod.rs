@@ -10,13 +10,14 @@ mod options;
 pub(crate) use item::line_bytes_most;
 pub(crate) use options::refusal as option_refusal;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::keys::{Fallback, ITEM, KEYS, OPTIONAL_SECTIONS};
 use super::patterns::Patterns;
-use super::plan::{EtcdPlan, IoChoice, ItemPlan, LimitsPlan, LogPlan, Plan, ReadFrom, StatePlan};
+use super::plan::{EtcdPlan, IoChoice, IoPriority, ItemPlan, LimitsPlan, LogPlan, Plan, ReadFrom, StatePlan};
 use super::problem::{At, Problem};
 use super::written::{FileConfig, Section, heading};
 use crate::logging::LogFormat;
@@ -34,6 +35,9 @@ const OPEN_FILES_MAX: u64 = 1_000_000;
 
 /// The longest line must fit several times into what is in flight, or reading stands still.
 const LINES_IN_FLIGHT_MIN: u64 = 4;
+
+/// A hundred cores: more than the agent has threads for.
+const CPU_PERCENT_MAX: u32 = 10_000;
 
 /// What the plan takes from the machine instead of from the configuration.
 #[derive(Clone, Debug)]
@@ -164,6 +168,7 @@ pub(super) fn plan(config: &FileConfig, host: &Host, problems: &mut Vec<Problem>
         http: http?,
         log: log(top),
         reconcile: top.duration("watch.reconcile"),
+        watch_config: top.flag("watch.config"),
         warnings: judge.warnings,
     })
 }
@@ -194,11 +199,37 @@ fn limits(top: &Section, host: &Host, lines: impl Iterator<Item = u64>, judge: &
             wanted.min(most)
         }
     };
+    let cpu = top.text("limits.cpu").and_then(|text| judge.accept(top, "limits.cpu", cpu_percent(&text)));
+    let best_effort = top.word("limits.io_class") == "best-effort";
+    judge.needs(top, "limits.io_level", best_effort, "`io_class = \"best-effort\"`");
     LimitsPlan {
         in_flight_bytes,
         open_files: usize::try_from(open_files).unwrap_or(usize::MAX),
         files_max: top.number("limits.files_max"),
+        cpu_percent: cpu.flatten(),
+        bytes_per_second: top.size_or_word("limits.bytes_per_second"),
+        nice: top.count("limits.nice").and_then(|nice| nice.try_into().ok()),
+        io_priority: match top.word("limits.io_class") {
+            "idle" => Some(IoPriority::Idle),
+            "best-effort" => Some(IoPriority::BestEffort { level: top.number("limits.io_level") }),
+            _ => None,
+        },
     }
+}
+
+/// What `50%` of one core is; `None` for no limit.
+fn cpu_percent(text: &str) -> Result<Option<NonZeroU32>, String> {
+    if text == "unlimited" {
+        return Ok(None);
+    }
+    let number = text.strip_suffix('%').and_then(|number| number.trim_end().parse().ok());
+    let percent = number.and_then(NonZeroU32::new).filter(|percent| percent.get() <= CPU_PERCENT_MAX);
+    percent.map(Some).ok_or_else(|| {
+        format!(
+            "`cpu` is {text:?}; allowed: a whole percentage of one core like \"50%\", up to \
+             \"{CPU_PERCENT_MAX}%\", or \"unlimited\""
+        )
+    })
 }
 
 fn state(top: &Section, host: &Host, judge: &mut Judge<'_>) -> Option<StatePlan> {
@@ -243,29 +274,25 @@ pub(super) fn item(
 /// `Some(None)` is `"off"`.
 fn http(top: &Section, judge: &mut Judge<'_>) -> Option<Option<SocketAddr>> {
     let text = top.text("http.listen")?;
+    judge.accept(top, "http.listen", listen(&text))
+}
+
+/// Where to serve what is asked for with this text; `None` for nowhere.
+pub(super) fn listen(text: &str) -> Result<Option<SocketAddr>, String> {
     if text == "off" {
-        return Some(None);
+        return Ok(None);
     }
     let text = text.replacen("localhost:", "127.0.0.1:", 1);
     let address = text.parse::<SocketAddr>().map_err(|_| {
         format!("`listen` is {text:?}; allowed: an address with a port like \"127.0.0.1:9180\", or \"off\"")
-    });
-    let address = judge.accept(top, "http.listen", address)?;
-    let loopback = match address.ip() {
-        IpAddr::V4(ip) => ip.is_loopback(),
-        IpAddr::V6(ip) => ip.is_loopback(),
-    };
-    if !loopback {
-        judge.refuse(
-            &top.at("http.listen"),
-            format!(
-                "`listen` is {address}, which other hosts can reach; only loopback is allowed, \
-                 since there is no login: put a proxy with TLS and login before it"
-            ),
-        );
-        return None;
+    })?;
+    if !address.ip().is_loopback() {
+        return Err(format!(
+            "`listen` is {address}, which other hosts can reach; only loopback is allowed, \
+             since there is no login: put a proxy with TLS and login before it"
+        ));
     }
-    Some(Some(address))
+    Ok(Some(address))
 }
 
 fn log(top: &Section) -> LogPlan {

@@ -2,6 +2,7 @@
 
 mod balance;
 mod fairness;
+mod pacing;
 mod renames;
 mod roots;
 mod stories;

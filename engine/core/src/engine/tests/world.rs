@@ -10,6 +10,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt::Write;
+use core::num::NonZeroU64;
 use core::time::Duration;
 
 use expect_test::Expect;
@@ -43,6 +44,7 @@ pub(super) fn item_policy() -> ItemPolicy {
         read_from: ReadFrom::Beginning,
         seen_before: false,
         rate_limit: None,
+        rate_limit_bytes: None,
         ignore_older: None,
         close_after: None,
         unlinked: UnlinkedHold {
@@ -250,6 +252,13 @@ impl World {
                 }
             }
             "counts" => self.counts(),
+            "hold" => self.engine.hold_reads(self.now + Duration::from_millis(first.parse().unwrap())),
+            "pace" => self.engine.pace_bytes(first.parse().ok().and_then(NonZeroU64::new)),
+            "waited" => {
+                let (engine, item) = (self.engine.counts(), self.engine.item_counts(ItemId(0)));
+                let waited = format!("held {:?}, all {:?}, item {:?}", engine.held, engine.paced, item.paced);
+                writeln!(self.broker.log, "waited {waited}").unwrap();
+            }
             "retire" => self.engine.retire_item(ItemId(0), self.now),
             "restore" => {
                 self.engine.change_item(ItemId(0), self.item.clone());
@@ -373,7 +382,9 @@ impl World {
     }
 
     fn finish(&mut self, mut read: ReadRequest) {
-        let content = &self.files[&self.open[&read.source]].content;
+        // Who has closed the file meanwhile takes no notice of what comes back.
+        let open = self.open.get(&read.source);
+        let content = open.map_or(&[][..], |ino| &self.files[ino].content);
         let from = (read.position.0 as usize).min(content.len());
         let upto = content.len().min(from + read.want);
         read.buffer.extend_from_slice(&content[from..upto]);
