@@ -67,7 +67,7 @@ pub enum Outcome {
     /// Every event is acknowledged as `acks` demands.
     Acked,
     /// Kafka refuses at least one event for good (too large, invalid). A batch of several events is
-    /// read again and sent one by one; a single event falls under the item's policy.
+    /// read again and sent in halves; a single event falls under the item's policy.
     Refused {
         /// Kafka's error code.
         code: i32,

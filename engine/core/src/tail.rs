@@ -149,8 +149,11 @@ pub(crate) struct Tail {
     pub(crate) away: bool,
     /// When the last name went.
     pub(crate) unlinked_at: Option<Nanos>,
-    /// After a refusal events are sent one by one up to here.
+    /// After a refusal batches are sent one by one up to here.
     pub(crate) cautious_until: Position,
+    /// How many events such a batch has at most: half of what was refused, twice what was taken. So the
+    /// `k` refused events among `n` are found with O(`k` log `n`) batches.
+    pub(crate) cautious_events: usize,
     /// `framed` lies within a line, whose beginning was sent as it was.
     pub(crate) torn: bool,
     /// The last read ended inside the guard.
@@ -211,6 +214,7 @@ impl Tail {
             away: false,
             unlinked_at: None,
             cautious_until: Position::ZERO,
+            cautious_events: 1,
             torn: false,
             cut: false,
             failures: 0,

@@ -266,7 +266,7 @@ impl KafkaSink {
         let mut outcome = self.shared.slots.outcome(freight.ticket).unwrap_or(gone);
         if let Outcome::Refused { code } = outcome
             && !freight.refused_here
-            && !topic.refused(freight.partition, freight.alone, messages as u32)
+            && !topic.refused(freight.partition, freight.alone)
         {
             outcome = Outcome::Lost { code };
         }
@@ -381,7 +381,7 @@ impl KafkaSink {
     }
 
     /// Refuses a whole batch before anything of it is sent, so that nothing of it is stored twice when
-    /// its records are sent one by one.
+    /// it is sent again in halves.
     fn refuse(&mut self, slot: u32, records: u64) -> Handed {
         let freight = self.hold.at(slot);
         freight.refused_here = true;

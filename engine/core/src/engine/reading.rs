@@ -186,8 +186,8 @@ impl Engine {
         };
         let cautious = tail.framed.position < tail.cautious_until;
         let allowed = item.pace.as_mut().map_or(u32::MAX, |pace| pace.available(now));
-        let limit =
-            Limit { events_max: if cautious { 1 } else { BATCH_EVENTS_MAX }, lines_max: allowed.max(1) };
+        let events_max = if cautious { tail.cautious_events.min(BATCH_EVENTS_MAX) } else { BATCH_EVENTS_MAX };
+        let limit = Limit { events_max, lines_max: allowed.max(1) };
         let framed = policy.frame(data, tail.framed.skipping, end, limit, &mut events);
         let limited = events.len() >= limit.events_max || framed.lines >= limit.lines_max;
         if framed.settled > 0 {

@@ -96,7 +96,7 @@ impl Engine {
         let Delivery { batch, outcome } = delivery;
         let (id, batch_id, span, amount) = (batch.source, batch.id, batch.span, Amount::of(&batch));
         let dropped = batch.dropped;
-        let single = batch.events.len() == 1;
+        let events = batch.events.len();
         let item = batch.origin.item.0 as usize;
         self.recycle(batch);
         let counts = &mut self.items[item].counts;
@@ -105,9 +105,12 @@ impl Engine {
         match outcome {
             Outcome::Acked => {
                 counts.settle(amount, dropped, Fate::Acked);
+                if span.start < tail.cautious_until {
+                    tail.cautious_events = tail.cautious_events.saturating_mul(2);
+                }
                 self.settle_span(id, batch_id);
             }
-            Outcome::Refused { code } if single => {
+            Outcome::Refused { code } if events == 1 => {
                 counts.settle(amount, dropped, Fate::Refused);
                 let path = tail.names.first().cloned();
                 let path = path.unwrap_or_else(|| Arc::from(tail.origin.path.as_bytes()));
@@ -117,6 +120,7 @@ impl Engine {
             Outcome::Refused { code } => {
                 tail.lost += amount;
                 tail.cautious_until = tail.cautious_until.max(span.end);
+                tail.cautious_events = events / 2;
                 tail.lost_code = code;
                 tail.ledger.lost(batch_id);
             }

@@ -174,7 +174,28 @@ impl World {
         expected.assert_eq(&self.broker.log);
     }
 
-    fn step(&mut self, command: &str) {
+    /// Answers as a broker that refuses each batch with a `bad` line, until everything is settled: how many
+    /// batches it takes, and what is acknowledged.
+    pub(super) fn judge(&mut self, script: &str, bad: &str) -> (usize, Vec<String>) {
+        self.step(script);
+        let mut taken = Vec::new();
+        while let Some(batch) = self.broker.pending.first() {
+            let text = |event| String::from_utf8_lossy(batch.event(event)).into_owned();
+            let lines: Vec<String> = batch.events.iter().map(|event| text(*event)).collect();
+            let number = self.broker.names.iter().position(|&id| id == batch.id.0).unwrap() + 1;
+            match lines.iter().any(|line| line == bad) {
+                true => self.step(&format!("refuse #{number}")),
+                false => {
+                    self.step(&format!("ack #{number}"));
+                    taken.extend(lines);
+                }
+            }
+            self.step("wait 200");
+        }
+        (self.broker.names.len(), taken)
+    }
+
+    pub(super) fn step(&mut self, command: &str) {
         let (verb, rest) = command.split_once(' ').unwrap_or((command, ""));
         let (first, second) = rest.split_once(' ').unwrap_or((rest, ""));
         let path = format!("/l/{first}").into_bytes();
