@@ -22,7 +22,7 @@ use crate::config::Plan;
 use crate::driver::Driver;
 use crate::fs::FileError;
 use crate::http::{Ask, HttpLimits, HttpServer};
-use crate::kafka::{KafkaSink, SinkStatus};
+use crate::kafka::{KafkaSink, Refusal, SinkCounters, SinkStatus};
 use crate::metrics::{ItemMetrics, Metrics};
 use crate::progress::{Progress, Sample};
 use crate::state::StateError;
@@ -144,7 +144,7 @@ struct Published {
     counts: Counts,
     /// Indexed by [`ItemId`].
     items: Vec<Item>,
-    rebuilds: u64,
+    sink: SinkCounters,
 }
 
 impl Published {
@@ -172,9 +172,16 @@ impl Published {
         metrics.batches_lost.inc_by(now.batches_lost - before.batches_lost);
         self.counts = now;
         // A new connection counts from 0 again.
-        let rebuilds = sink.counters.rebuilds;
-        metrics.producer_rebuilds.inc_by(rebuilds.checked_sub(self.rebuilds).unwrap_or(rebuilds));
-        self.rebuilds = rebuilds;
+        let more = |now: u64, before: u64| now.checked_sub(before).unwrap_or(now);
+        let (before, now) = (self.sink, sink.counters);
+        metrics.producer_rebuilds.inc_by(more(now.rebuilds, before.rebuilds));
+        metrics.records_cut.inc_by(more(now.messages_cut, before.messages_cut));
+        for refusal in Refusal::ALL {
+            let of = |counters: SinkCounters| counters.refused[refusal as usize];
+            metrics.refused(refusal, more(of(now), of(before)));
+        }
+        self.sink = now;
+        metrics.refused_waiting.set(gauge(sink.letters_waiting));
         metrics.kafka_queue_messages.set(gauge(sink.queue_messages));
     }
 }

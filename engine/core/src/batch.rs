@@ -72,6 +72,8 @@ pub enum Outcome {
         /// Kafka's error code.
         code: i32,
     },
+    /// Kafka refuses the only event for good, and a copy of it is safe elsewhere: a dead letter.
+    Diverted,
     /// Not known to be stored: the source is read again from `acked`.
     Lost {
         /// Kafka's (or librdkafka's) error code.

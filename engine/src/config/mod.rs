@@ -21,8 +21,9 @@ mod written;
 
 pub use patterns::{Patterns, Verdict};
 pub use plan::{
-    Acks, Certificate, Compression, CreateTopics, Format, FramePlan, IoChoice, ItemPlan, KafkaPlan,
-    LimitsPlan, LogPlan, Partition, Plan, ReadFrom, RecordKey, SaslPlan, StatePlan, Symlinks, TlsPlan,
+    Acks, Certificate, Compression, CreateTopics, DeadLetters, Format, FramePlan, IoChoice, ItemPlan,
+    KafkaPlan, LetterPlace, LimitsPlan, LogPlan, OnRefused, Partition, Plan, ReadFrom, RecordKey, SaslPlan,
+    StatePlan, Symlinks, TlsPlan,
 };
 pub use problem::{EXIT_CONFIG, Refused};
 pub use resolve::Host;

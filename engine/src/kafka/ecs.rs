@@ -46,9 +46,9 @@ pub(super) fn rest(host: &str, path: &str, item: &str, fields: &[(String, String
     out
 }
 
-/// Renders a batch into `out`, which keeps its memory. Returns how many events were not UTF-8; their
+/// Renders events of a batch into `out`, which keeps its memory. Returns how many events were not UTF-8; their
 /// bad bytes become U+FFFD.
-pub(super) fn render(batch: &Batch, rest: &[u8], out: &mut Documents) -> u64 {
+pub(super) fn render(batch: &Batch, events: &[Event], rest: &[u8], out: &mut Documents) -> u64 {
     out.bytes.clear();
     out.events.clear();
     let mut invalid = 0;
@@ -56,7 +56,7 @@ pub(super) fn render(batch: &Batch, rest: &[u8], out: &mut Documents) -> u64 {
     let timestamp = humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + read_at);
     let mut head = [0; HEAD_BYTES];
     write!(&mut head[..], r#"{{"@timestamp":"{timestamp}","message":""#).expect("the length is fixed");
-    for event in &batch.events {
+    for event in events {
         let start = out.bytes.len();
         out.bytes.extend_from_slice(&head);
         invalid += u64::from(!escape(batch.event(*event), &mut out.bytes));
@@ -167,7 +167,8 @@ mod tests {
 
     fn rendered(lines: &[&[u8]], rest: &[u8]) -> (Vec<Value>, u64) {
         let mut out = Documents::default();
-        let invalid = render(&batch(lines), rest, &mut out);
+        let batch = batch(lines);
+        let invalid = render(&batch, &batch.events, rest, &mut out);
         let parsed = out.events.iter().map(|event| {
             let document = &out.bytes[event.start as usize..(event.start + event.len) as usize];
             serde_json::from_slice(document).expect("a document is JSON")
@@ -206,7 +207,7 @@ mod tests {
             let mut batch = batch(&[b"x"]);
             batch.read_at_ms = read_at_ms;
             let mut out = Documents::default();
-            render(&batch, &rest("h", "p", "i", &[]), &mut out);
+            render(&batch, &batch.events, &rest("h", "p", "i", &[]), &mut out);
             let document: Value = serde_json::from_slice(&out.bytes).unwrap();
             assert!(document["@timestamp"].as_str().unwrap().starts_with(year));
         }

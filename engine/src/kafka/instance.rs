@@ -5,6 +5,7 @@
 //! nothing else is taken, so that nothing overtakes it.
 
 use std::collections::BTreeMap;
+use std::ffi::CStr;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -13,7 +14,8 @@ use std::time::Duration;
 use logdrive_core::position::Nanos;
 
 use super::freight::Freight;
-use super::native::{Client, HeaderSet, Message, Topic, code};
+use super::letters::Letter;
+use super::native::{Client, HEADERS_MAX, HeaderSet, Message, Topic, code};
 use super::reports::{self, News, Shared, Threads};
 use super::slots::{Slots, refuses_for_good};
 
@@ -219,7 +221,10 @@ pub(super) struct Records<'a> {
 /// What the headers of a batch's records have in common.
 #[derive(Copy, Clone)]
 pub(super) struct Headers<'a> {
-    pub(super) host: &'a str,
+    /// Host, path, generation and offset, on this host.
+    pub(super) origin_on: Option<&'a str>,
+    /// Why it is sent for the second time.
+    pub(super) letter: Option<&'a Letter>,
 }
 
 /// The hot loop: prepares a call's messages in one reused array and makes the call.
@@ -271,12 +276,23 @@ fn produce_singly(
     while let Some(event) = events.get(handed.cursor) {
         let value = &bytes[event.start as usize..(event.start + event.len) as usize];
         let at = freight.batch.span.start.plus(freight.batch.events[handed.cursor].start as usize);
-        let set = HeaderSet([
-            (c"host", headers.host.as_bytes()),
-            (c"path", origin.path.as_bytes()),
-            (c"generation", generation),
-            (c"offset", offset.write(format_args!("{at:?}"))),
-        ]);
+        let mut all: [(&CStr, &[u8]); HEADERS_MAX] = [(c"", b""); HEADERS_MAX];
+        let mut count = 0;
+        if let Some(host) = headers.origin_on {
+            let own = [
+                (c"host", host.as_bytes()),
+                (c"path", origin.path.as_bytes()),
+                (c"generation", generation),
+                (c"offset", offset.write(format_args!("{at:?}"))),
+            ];
+            count = own.len();
+            all[..count].copy_from_slice(&own);
+        }
+        for header in headers.letter.iter().flat_map(|letter| letter.headers()) {
+            all[count] = header;
+            count += 1;
+        }
+        let set = HeaderSet(&all[..count]);
         let message = Message::new(value, key, freight.ticket.pack());
         // SAFETY: as in `produce_calls`.
         let code = unsafe { topic.produce_with(freight.partition, &message, freight.batch.read_at_ms, &set) };

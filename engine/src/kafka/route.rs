@@ -58,6 +58,18 @@ pub enum Format {
     },
 }
 
+/// What becomes of a record that brokers refuse for good.
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
+pub enum OnRefused {
+    /// It is given back as refused.
+    #[default]
+    Drop,
+    /// If it is too large it is cut and sent again; else as [`OnRefused::Drop`].
+    Truncate,
+    /// It is kept where [`super::KafkaSettings::dead_letters`] says; without that as [`OnRefused::Drop`].
+    DeadLetter,
+}
+
 /// Where the batches of an item go, and in which shape.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Route {
@@ -72,6 +84,8 @@ pub struct Route {
     /// Adds host, path, generation and offset to each record. Records are then produced one by one,
     /// each header with memory of its own in librdkafka: about five times the CPU of plain records.
     pub headers: bool,
+    /// What becomes of records that are refused for good; `None`: what the settings say.
+    pub on_refused: Option<OnRefused>,
 }
 
 /// Why a route was refused.
@@ -221,7 +235,14 @@ mod tests {
     use super::*;
 
     fn route(partition: Partition) -> Route {
-        Route { topic: "t".into(), partition, key: Key::Source, format: Format::Raw, headers: false }
+        Route {
+            topic: "t".into(),
+            partition,
+            key: Key::Source,
+            format: Format::Raw,
+            headers: false,
+            on_refused: None,
+        }
     }
 
     fn origin(generation: u64, path: &str) -> Arc<Origin> {

@@ -92,6 +92,11 @@ impl Topic {
         }
     }
 
+    /// Why it takes nothing now is known and told.
+    pub(super) fn is_in_trouble(&self) -> bool {
+        self.trouble.is_some()
+    }
+
     fn text(&self) -> std::borrow::Cow<'_, str> {
         self.name.to_string_lossy()
     }

@@ -45,6 +45,7 @@ pub fn route(topic: &str) -> Route {
         key: Key::None,
         format: Format::Raw,
         headers: false,
+        on_refused: None,
     }
 }
 

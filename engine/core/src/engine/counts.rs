@@ -75,7 +75,7 @@ impl From<Tally> for Amount {
 /// Counters of one item since the start, in lines and in bytes:
 ///
 /// ```text
-/// read = acked + filtered + long + refused + vanished + replayed + in flight
+/// read = acked + diverted + filtered + long + refused + vanished + replayed + in flight
 /// ```
 #[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
 pub struct ItemCounts {
@@ -83,11 +83,13 @@ pub struct ItemCounts {
     pub read: Amount,
     /// What Kafka has acknowledged.
     pub acked: Amount,
+    /// What Kafka refused for good and is kept as dead letters.
+    pub diverted: Amount,
     /// What the item's filters left out.
     pub filtered: Amount,
     /// Over-long lines that were dropped, and what was cut off the others.
     pub long: Amount,
-    /// What Kafka refused for good.
+    /// What Kafka refused for good, and is kept nowhere else.
     pub refused: Amount,
     /// What was lost on the way and cannot be read again: its file is truncated or gone.
     pub vanished: Amount,
@@ -105,6 +107,7 @@ pub struct ItemCounts {
 #[derive(Copy, Clone, Debug)]
 pub(super) enum Fate {
     Acked,
+    Diverted,
     Refused,
     Vanished,
     Replayed,
@@ -138,6 +141,7 @@ impl ItemCounts {
         self.in_flight.bytes -= amount.bytes;
         *match fate {
             Fate::Acked => &mut self.acked,
+            Fate::Diverted => &mut self.diverted,
             Fate::Refused => &mut self.refused,
             Fate::Vanished => &mut self.vanished,
             Fate::Replayed => &mut self.replayed,

@@ -110,6 +110,10 @@ impl Engine {
                 }
                 self.settle_span(id, batch_id);
             }
+            Outcome::Diverted => {
+                counts.settle(amount, dropped, Fate::Diverted);
+                self.settle_span(id, batch_id);
+            }
             Outcome::Refused { code } if events == 1 => {
                 counts.settle(amount, dropped, Fate::Refused);
                 let path = tail.names.first().cloned();

@@ -5,15 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use logdrive_core::frame::{CarriageReturn, EventUnit, FramePolicy, LongLine};
 use regex::bytes::{Regex, RegexSet};
 
-use super::{Judge, read_from};
+use super::{Judge, legal_name, on_refused, read_from};
 use crate::config::patterns::{check_exclude, check_include};
 use crate::config::plan::{Format, FramePlan, ItemPlan, Partition, RecordKey, Symlinks};
 use crate::config::problem::{At, Placed};
 use crate::config::units;
 use crate::config::written::Section;
-
-/// The longest name of a topic in Kafka; items keep to it, since they are named after topics.
-const NAME_BYTES_MAX: usize = 249;
 
 /// A path has at most 4,096 bytes (`PATH_MAX`), which may triple when it is not UTF-8; it stands in the
 /// key and in a header, beside the host, numbers, and Kafka's own framing of record and batch.
@@ -88,6 +85,7 @@ fn plan(section: &Section, message_bytes_max: u64, judge: &mut Judge<'_>) -> Opt
         rate_limit: section.count("item.rate_limit").and_then(|lines| lines.try_into().ok()),
         headers: section.flag("item.headers"),
         partition: partition(section, key, judge),
+        on_refused: on_refused(section, "item.on_refused"),
         key,
         name: name?,
         include: include?,
@@ -113,21 +111,6 @@ fn globs(
         }
     }
     good.then(|| texts.into_iter().map(|text| text.value).collect())
-}
-
-fn legal_name(key: &str, name: &str) -> Result<(), String> {
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if name.is_empty()
-        || name.len() > NAME_BYTES_MAX
-        || !name.chars().all(legal)
-        || name == "."
-        || name == ".."
-    {
-        return Err(format!(
-            "`{key}` is {name:?}; allowed: 1 to {NAME_BYTES_MAX} letters, digits, `.`, `_` and `-`"
-        ));
-    }
-    Ok(())
 }
 
 fn format(section: &Section, judge: &mut Judge<'_>) -> Format {

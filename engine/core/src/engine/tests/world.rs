@@ -240,10 +240,11 @@ impl World {
                 }
             }
             "unlink" => drop(self.names.remove(&path)),
-            "ack" | "lose" | "refuse" => {
+            "ack" | "lose" | "divert" | "refuse" => {
                 let outcome = match verb {
                     "ack" => Outcome::Acked,
                     "lose" => Outcome::Lost { code: -1 },
+                    "divert" => Outcome::Diverted,
                     _ => Outcome::Refused { code: 10 },
                 };
                 self.deliver(first, outcome);
@@ -300,7 +301,8 @@ impl World {
     /// Whatever was read is accounted for, in lines and in bytes.
     fn assert_balance(&self) {
         let counts = self.engine.item_counts(ItemId(0));
-        let ends = [counts.acked, counts.filtered, counts.long, counts.refused, counts.vanished];
+        let ends =
+            [counts.acked, counts.diverted, counts.filtered, counts.long, counts.refused, counts.vanished];
         let sum = ends.into_iter().chain([counts.replayed, counts.in_flight]).fold(
             Amount::default(),
             |mut sum, amount| {
@@ -339,6 +341,7 @@ impl World {
         let amounts = [
             ("read", counts.read),
             ("acked", counts.acked),
+            ("diverted", counts.diverted),
             ("filtered", counts.filtered),
             ("long", counts.long),
             ("refused", counts.refused),
