@@ -175,6 +175,8 @@ pub(crate) struct Tail {
     pub(crate) copied: Option<u16>,
     /// Why a batch was lost.
     pub(crate) lost_code: i32,
+    /// One was lost on the way, and not refused: what failed may fail again at once.
+    pub(crate) lost_on_the_way: bool,
     /// What stands before `framed` was never read.
     pub(crate) unseen: Option<Unseen>,
     /// The settled state of the ledger is to be followed by this ending.
@@ -225,6 +227,7 @@ impl Tail {
             examined: false,
             copied: None,
             lost_code: 0,
+            lost_on_the_way: false,
             unseen: None,
             ending: None,
             suspects: Vec::new(),

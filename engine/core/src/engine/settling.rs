@@ -1,6 +1,7 @@
 //! Batches to the sink, deliveries back, and what is worth remembering.
 
 use alloc::sync::Arc;
+use core::time::Duration;
 
 use super::counts::{Amount, Fate};
 use super::{Engine, Note, Op};
@@ -130,6 +131,7 @@ impl Engine {
             }
             Outcome::Lost { code } => {
                 tail.lost += amount;
+                tail.lost_on_the_way = true;
                 self.counts.batches_lost += 1;
                 tail.lost_code = code;
                 tail.ledger.lost(batch_id);
@@ -175,7 +177,8 @@ impl Engine {
     /// back to what is acknowledged.
     fn read_again(&mut self, id: SourceId, mark: Mark, now: Nanos) {
         let Some(tail) = self.tails.get_mut(id) else { return };
-        let pause = tail.back_off();
+        let on_the_way = core::mem::take(&mut tail.lost_on_the_way);
+        let pause = if on_the_way { tail.back_off() } else { Duration::ZERO };
         let ended = matches!(tail.state, State::Ended);
         if ended {
             return;
