@@ -109,6 +109,7 @@ pub struct Metrics {
     lines_replayed: Family<ItemLabel, Counter>,
     bytes_replayed: Family<ItemLabel, Counter>,
     lines_truncated: Family<ItemLabel, Counter>,
+    lines_damaged: Family<ItemLabel, Counter>,
     bytes_gone: Family<ItemLabel, Counter>,
     file_errors: Family<OperationLabel, Counter>,
     config_reloads: Family<ResultLabel, Counter>,
@@ -172,6 +173,7 @@ impl Metrics {
             lines_replayed: Family::default(),
             bytes_replayed: Family::default(),
             lines_truncated: Family::default(),
+            lines_damaged: Family::default(),
             bytes_gone: Family::default(),
             in_flight_lines: Gauge::default(),
             in_flight_bytes: Gauge::default(),
@@ -218,6 +220,8 @@ impl Metrics {
         r.register("lines_replayed", "Lines lost or given up, and read again", self.lines_replayed.clone());
         r.register("bytes_replayed", "Bytes of those lines", self.bytes_replayed.clone());
         r.register("lines_truncated", "Long lines sent without their end", self.lines_truncated.clone());
+        let damaged = self.lines_damaged.clone();
+        r.register("lines_damaged", "Lines no container runtime writes, sent as they are", damaged);
         r.register("bytes_gone", "Bytes never read: their file went first", self.bytes_gone.clone());
         r.register("in_flight_lines", "Lines read and not settled yet", self.in_flight_lines.clone());
         r.register("in_flight_bytes", "Bytes of those lines", self.in_flight_bytes.clone());
@@ -273,6 +277,7 @@ impl Metrics {
             lines_replayed: self.lines_replayed.get_or_create_owned(&label),
             bytes_replayed: self.bytes_replayed.get_or_create_owned(&label),
             lines_truncated: self.lines_truncated.get_or_create_owned(&label),
+            lines_damaged: self.lines_damaged.get_or_create_owned(&label),
             bytes_gone: self.bytes_gone.get_or_create_owned(&label),
         }
     }
@@ -317,6 +322,7 @@ pub struct ItemMetrics {
     lines_replayed: Counter,
     bytes_replayed: Counter,
     lines_truncated: Counter,
+    lines_damaged: Counter,
     bytes_gone: Counter,
 }
 
@@ -337,6 +343,7 @@ impl ItemMetrics {
             add(lines, bytes, before, now);
         }
         self.lines_truncated.inc_by(now.lines_truncated - before.lines_truncated);
+        self.lines_damaged.inc_by(now.lines_damaged - before.lines_damaged);
         self.bytes_gone.inc_by(now.bytes_gone - before.bytes_gone);
     }
 }
@@ -363,6 +370,7 @@ mod tests {
             replayed: amount(4, 400),
             in_flight: amount(3, 300),
             lines_truncated: 1,
+            lines_damaged: 1,
             bytes_gone: 9,
         };
         let web = metrics.item("web");
@@ -455,7 +463,7 @@ mod tests {
             .collect();
         let exported = exported(&used().text());
         assert_eq!(documented, exported);
-        assert_eq!(documented.len(), 36);
+        assert_eq!(documented.len(), 37);
         for refusal in Refusal::ALL {
             assert!(page.contains(&format!("`{}`", refusal.label())));
         }

@@ -335,6 +335,7 @@ mod tests {
                 unit: EventUnit::Line,
                 include_lines: None,
                 exclude_lines: None,
+                wrapping: None,
             },
             read_from: ReadFrom::Beginning,
             seen_before: false,

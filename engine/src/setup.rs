@@ -89,6 +89,7 @@ pub fn route(item: &ItemPlan) -> Route {
             },
         },
         headers: item.headers,
+        container: item.frame.wrapping.is_some(),
         on_refused: item.on_refused.map(on_refused),
     }
 }

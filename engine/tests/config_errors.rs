@@ -55,6 +55,23 @@ fn g01_not_utf_8() {
 }
 
 #[test]
+fn lines_of_containers_are_neither_chunks_nor_joined_by_a_pattern() {
+    check(
+        &with("", "", "container = 'cri'\nmultiline = { start = '^a' }"),
+        expect![
+            "error: a.toml:9:1: `multiline` works on the lines of the file, and `container` unwraps these; choose one"
+        ],
+    );
+    check(
+        &with("", "", "container = 'docker'\nframing = 'chunk'"),
+        expect![[
+            r#"error: a.toml:9:1: `framing = "chunk"` works on the lines of the file, and `container` unwraps these; choose one"#
+        ]],
+    );
+    check(&with("", "", "container = 'cri'\nformat = 'ecs'"), expect!["accepted; 0 warnings"]);
+}
+
+#[test]
 fn dead_letters_need_one_place_from_which_they_do_not_come_back() {
     let kept = |place: &str| with("", &format!("on_refused = 'dead_letter'\ndead_letter = {place}"), "");
     check(

@@ -265,6 +265,12 @@ impl Tail {
         before.len() as u64 == position.0.min(GUARD_BYTES_MAX as u64)
     }
 
+    /// Whether a batch that begins there was sent with a single event in mind, and nothing else: if it has more, they
+    /// belong together.
+    pub(crate) fn is_smallest(&self, start: Position) -> bool {
+        start < self.cautious_until && self.cautious_events <= 1 && !self.ledger.is_lossy()
+    }
+
     /// Bytes that are known to be there and not yet acknowledged.
     pub(crate) fn lag_bytes(&self) -> u64 {
         self.size.since(self.ledger.acked().position)

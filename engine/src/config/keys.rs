@@ -170,6 +170,8 @@ pub const KEYS: &[Key] = &[
         "How many unread bytes of a deleted file are held."),
     key_of("item.rate_limit", count(1, 1_000_000_000, UNLIMITED), Value("\"unlimited\""),
         "How many lines a second are read from the item's files together."),
+    key_of("item.container", Kind::Choice(&["none", "docker", "cri"]), Value("\"none\""),
+        "Which container runtime writes the files, and wraps each line in its time and stream."),
     key_of("item.framing", Kind::Choice(&["line", "chunk"]), Value("\"line\""),
         "What becomes one record: a line, or many whole lines."),
     key_of("item.chunk_bytes", size(1024, 65_535, &[]), Value("\"60KiB\""),

@@ -134,6 +134,7 @@ fn second_handle(batch: &Batch) -> Batch {
         bytes: batch.bytes.clone(),
         lines: batch.lines,
         events: batch.events.clone(),
+        details: batch.details.clone(),
         dropped: batch.dropped,
         read_at: batch.read_at,
         read_at_ms: batch.read_at_ms,

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use logdrive_core::position::Nanos;
 
+use super::container::Label;
 use super::freight::Freight;
 use super::letters::Letter;
 use super::native::{Client, HEADERS_MAX, HeaderSet, Message, Topic, code};
@@ -223,6 +224,8 @@ pub(super) struct Records<'a> {
 pub(super) struct Headers<'a> {
     /// Host, path, generation and offset, on this host.
     pub(super) origin_on: Option<&'a str>,
+    /// What the path says of a container.
+    pub(super) labels: &'a [Label],
     /// Why it is sent for the second time.
     pub(super) letter: Option<&'a Letter>,
 }
@@ -275,7 +278,7 @@ fn produce_singly(
     let generation = generation.write(format_args!("{:?}", origin.generation));
     while let Some(event) = events.get(handed.cursor) {
         let value = &bytes[event.start as usize..(event.start + event.len) as usize];
-        let at = freight.batch.span.start.plus(freight.batch.events[handed.cursor].start as usize);
+        let at = freight.batch.place(handed.cursor);
         let mut all: [(&CStr, &[u8]); HEADERS_MAX] = [(c"", b""); HEADERS_MAX];
         let mut count = 0;
         if let Some(host) = headers.origin_on {
@@ -288,7 +291,14 @@ fn produce_singly(
             count = own.len();
             all[..count].copy_from_slice(&own);
         }
-        for header in headers.letter.iter().flat_map(|letter| letter.headers()) {
+        let detail = freight.batch.details.get(handed.cursor).filter(|_| headers.origin_on.is_some());
+        let unwrapped = detail.and_then(|detail| detail.stream.zip(Some(detail.time)));
+        let unwrapped = unwrapped.iter().flat_map(|(stream, time)| {
+            [(c"stream", stream.name().as_bytes()), (c"time", freight.batch.event(*time))]
+        });
+        let labels = headers.labels.iter().map(|label| (label.header, label.value.as_bytes()));
+        let letter = headers.letter.iter().flat_map(|letter| letter.headers());
+        for header in unwrapped.chain(labels).chain(letter) {
             all[count] = header;
             count += 1;
         }

@@ -264,8 +264,9 @@ impl KafkaSink {
         let lane = self.lanes.of(&batch.origin, &bound.route, bound.revision, &self.host);
         let header =
             |(name, value): (&CStr, &[u8])| name.count_bytes() + value.len() + HEADER_OVERHEAD_BYTES_MAX;
-        // Host, path, two numbers and their names, and the one that says what was cut.
-        let origin = self.host.len() + batch.origin.path.len() + 160;
+        // Host, path, two numbers and their names, and the one that says what was cut. What the path says of a
+        // container, and when and where that wrote it.
+        let origin = self.host.len() + 2 * batch.origin.path.len() + 400;
         let beside = RECORD_OVERHEAD_BYTES_MAX
             + lane.key.as_ref().map_or(0, |key| key.len())
             + letter.headers().map(header).sum::<usize>()
@@ -363,7 +364,7 @@ fn line_of(batch: &Batch, letter: &Letter, host: &str) -> Vec<u8> {
         host,
         path: &batch.origin.path,
         generation: format!("{:?}", batch.origin.generation),
-        offset: batch.span.start.plus(batch.events[0].start as usize).0,
+        offset: batch.place(0).0,
         line: text,
         line_base64: text.is_none().then(|| base64::engine::general_purpose::STANDARD.encode(bytes)),
     };

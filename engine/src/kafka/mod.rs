@@ -8,7 +8,7 @@
 //! | file | what |
 //! |---|---|
 //! | `settings`, `invariants` | what an operator may set, and the librdkafka properties that follow |
-//! | `route`, `ecs` | what a batch becomes: topic, partition, key, value |
+//! | `route`, `ecs`, `container` | what a batch becomes: topic, partition, key, value, labels |
 //! | `sink`, `sending`, `upkeep` | the seam: gives back; takes; asks, watches, rebuilds, ends |
 //! | `renewal` | other credentials for connections that are in use |
 //! | `instance` | one producer instance and the loop that feeds it |
@@ -18,6 +18,7 @@
 //! | `topics` | what is known of each topic, stalls included |
 //! | `native` | librdkafka's C interface: all of the unsafe code but the two calls of `instance` |
 
+mod container;
 mod ecs;
 mod freight;
 mod instance;

@@ -253,7 +253,8 @@ impl KafkaSink {
         let letter = freight.letter.as_ref();
         let origin = bound.route.headers || letter.is_some_and(Letter::names_origin);
         let origin_on = origin.then_some(&self.host[..]);
-        let headers = (origin || letter.is_some()).then_some(Headers { origin_on, letter });
+        let labels = if origin { &lane.labels[..] } else { &[] };
+        let headers = (origin || letter.is_some()).then_some(Headers { origin_on, labels, letter });
         let records = Records { key: lane.key.as_deref(), headers };
         let instance = &self.instances[freight.instance];
         let handed = instance.hand_over(freight, cursor, records, &self.shared.slots, &mut self.desk);

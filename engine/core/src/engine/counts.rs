@@ -99,6 +99,8 @@ pub struct ItemCounts {
     pub in_flight: Amount,
     /// Over-long lines of which the beginning was sent.
     pub lines_truncated: u64,
+    /// Lines of containers that could not be unwrapped.
+    pub lines_damaged: u64,
     /// Bytes known to be there and never framed, because the file went first.
     pub bytes_gone: u64,
 }
@@ -132,6 +134,7 @@ impl ItemCounts {
         self.filtered += dropped.filtered.into();
         self.long += dropped.long.into();
         self.lines_truncated += u64::from(dropped.truncated);
+        self.lines_damaged += u64::from(dropped.damaged);
         self.land(amount, fate);
     }
 

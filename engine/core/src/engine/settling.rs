@@ -90,6 +90,11 @@ impl Engine {
             events.clear();
             self.spare_events.push(events);
         }
+        let mut details = batch.details;
+        if details.capacity() > 0 && self.spare_details.len() < SPARE_EVENTS_MAX {
+            details.clear();
+            self.spare_details.push(details);
+        }
     }
 
     /// Takes a batch back from Kafka.
@@ -115,7 +120,7 @@ impl Engine {
                 counts.settle(amount, dropped, Fate::Diverted);
                 self.settle_span(id, batch_id);
             }
-            Outcome::Refused { code } if events == 1 => {
+            Outcome::Refused { code } if events == 1 || tail.is_smallest(span.start) => {
                 counts.settle(amount, dropped, Fate::Refused);
                 let path = tail.names.first().cloned();
                 let path = path.unwrap_or_else(|| Arc::from(tail.origin.path.as_bytes()));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use logdrive_core::frame::{CarriageReturn, EventUnit, FramePolicy, LongLine};
+use logdrive_core::frame::{CarriageReturn, EventUnit, FramePolicy, LongLine, Wrapping};
 use regex::bytes::{Regex, RegexSet};
 
 use super::{Judge, legal_name, on_refused, read_from};
@@ -25,6 +25,10 @@ const JSON_GROWTH_MAX: u64 = 6;
 /// The default of `line_bytes_max` under `format = "ecs"`: even if every byte grows, the document stays
 /// below the default of `message_bytes_max`.
 const ECS_LINE_BYTES: u64 = 160_000;
+
+/// The default of `line_bytes_max` for containers: with it, what has to be read at once always fits into a read
+/// buffer of the smallest size.
+const CONTAINER_LINE_BYTES: u64 = 128 * 1024;
 
 /// Makes the plans of all items. Items with problems are left out; their problems stay.
 pub(super) fn plans(sections: &[Section], message_bytes_max: u64, judge: &mut Judge<'_>) -> Vec<ItemPlan> {
@@ -140,7 +144,15 @@ fn frame(section: &Section, format: &Format, judge: &mut Judge<'_>) -> Option<Fr
     if is_chunk {
         one_span_of_the_file(section, format, carriage_return, judge);
     }
+    let wrapping = match section.word("item.container") {
+        "docker" => Some(Wrapping::Docker),
+        "cri" => Some(Wrapping::Cri),
+        _ => None,
+    };
     let multiline = section.table("item.multiline").is_some();
+    if wrapping.is_some() {
+        unwrapped_one_by_one(section, is_chunk, judge);
+    }
     if multiline && section.has("item.flush_after") {
         judge.refuse(
             &section.at("item.flush_after"),
@@ -154,6 +166,7 @@ fn frame(section: &Section, format: &Format, judge: &mut Judge<'_>) -> Option<Fr
     let include_lines = regexes(section, "item.include_lines", judge);
     let exclude_lines = regexes(section, "item.exclude_lines", judge);
     let line_bytes_max = match format {
+        _ if wrapping.is_some() && !section.has("item.line_bytes_max") => CONTAINER_LINE_BYTES,
         Format::Ecs { .. } if !section.has("item.line_bytes_max") => ECS_LINE_BYTES,
         _ => section.size("item.line_bytes_max"),
     };
@@ -177,7 +190,21 @@ fn frame(section: &Section, format: &Format, judge: &mut Judge<'_>) -> Option<Fr
         },
         include_lines: include_lines?,
         exclude_lines: exclude_lines?,
+        wrapping,
     }))
+}
+
+/// Events of containers are copied out of the file line by line.
+fn unwrapped_one_by_one(section: &Section, is_chunk: bool, judge: &mut Judge<'_>) {
+    let multiline = section.table("item.multiline").cloned();
+    let chunk = is_chunk.then(|| section.at("item.framing"));
+    for (name, at) in [("multiline", multiline), ("framing = \"chunk\"", chunk)] {
+        if let Some(at) = at {
+            let why =
+                format!("`{name}` works on the lines of the file, and `container` unwraps these; choose one");
+            judge.refuse(&at, why);
+        }
+    }
 }
 
 /// A chunk is one span of the file as it is: what joins or changes lines excludes it. Filters do not: a

@@ -138,7 +138,7 @@ pub(super) fn plan(config: &FileConfig, host: &Host, problems: &mut Vec<Problem>
     }
     let kafka = kafka::plan(top, &mut judge);
     let items = item::plans(&config.items, top.size("kafka.message_bytes_max"), &mut judge);
-    let limits = limits(top, host, items.iter().map(|item| item.frame.line_bytes_max as u64), &mut judge);
+    let limits = limits(top, host, items.iter().map(held_bytes_max), &mut judge);
     let state = state(top, host, &mut judge);
     let http = http(top, &mut judge);
     if !judge.problems.is_empty() {
@@ -204,6 +204,14 @@ fn dead_letters_rest(
     };
     judge.refuse(&at, why);
     false
+}
+
+/// What must be in memory at once to settle a line of an item, in bytes.
+fn held_bytes_max(item: &ItemPlan) -> u64 {
+    match item.frame.wrapping {
+        None => item.frame.line_bytes_max as u64,
+        Some(_) => item.frame.buffer_bytes_min() as u64,
+    }
 }
 
 fn limits(top: &Section, host: &Host, lines: impl Iterator<Item = u64>, judge: &mut Judge<'_>) -> LimitsPlan {

@@ -176,7 +176,7 @@ impl Drop for Topic {
 pub(in crate::kafka) struct HeaderSet<'a>(pub(in crate::kafka) &'a [(&'static CStr, &'a [u8])]);
 
 /// More headers than a dead letter has are never needed.
-pub(in crate::kafka) const HEADERS_MAX: usize = 8;
+pub(in crate::kafka) const HEADERS_MAX: usize = 14;
 /// What [`Topic::produce_with`] says of a record beside its headers.
 const FIXED_VALUES: usize = 7;
 

@@ -325,6 +325,26 @@ fn k08_refused_records_are_found_by_halves_and_the_others_arrive_once_and_in_ord
 }
 
 #[test]
+fn k08_lines_of_containers_that_are_interleaved_are_refused_together_and_the_file_goes_on() {
+    check_with(
+        |item| item.frame.wrapping = Some(crate::frame::Wrapping::Cri),
+        "append a \"2026-01-02T03:04:05Z stdout P a\\n2026-01-02T03:04:05Z stderr F x\\n\
+         2026-01-02T03:04:05Z stdout F b\\n2026-01-02T03:04:05Z stdout F c\\n\"; list; wait 30; refuse #1; wait 500; \
+         refuse #2; wait 500; ack #3; wait 10; counts; positions",
+        expect![[r#"
+            found /l/a at 0
+            send #1 /l/a[0,128) x|ab|c
+            replay /l/a from 0
+            send #2 /l/a[0,96) x|ab
+            refused /l/a at 0 code 10
+            send #3 /l/a[96,128) c
+            counts read 8/256, acked 1/32, refused 3/96, replayed 4/128
+            /l/a 0<=128<=128<=128<=128<=128 at end
+        "#]],
+    );
+}
+
+#[test]
 fn k05_a_topic_that_is_not_to_be_had_keeps_nothing_in_memory() {
     check(
         r#"away on; append a "1\n"; list; wait 2000; positions; away off; wait 2000; ack; positions"#,

@@ -33,6 +33,7 @@ pub(super) fn frame_policy() -> FramePolicy {
         unit: EventUnit::Line,
         include_lines: None,
         exclude_lines: None,
+        wrapping: None,
     }
 }
 
