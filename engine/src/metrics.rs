@@ -4,7 +4,7 @@
 //! all at once, so that its balance holds here too, for lines and for bytes:
 //!
 //! ```text
-//! read = acked + dropped (all reasons) + replayed + in flight
+//! read = acked + dead-lettered + dropped (all reasons) + replayed + in flight
 //! ```
 //!
 //! Paths are no labels: their number has no bound. Every metric is described in `docs/metrics.md`; a
@@ -23,6 +23,8 @@ use std::time::Duration;
 
 use logdrive_core::engine::{Amount, ItemCounts};
 
+use crate::kafka::Refusal;
+
 /// A gauge in seconds.
 pub type Seconds = Gauge<f64, AtomicU64>;
 
@@ -40,7 +42,7 @@ pub enum DropReason {
     Filtered,
     /// `on_long_line` of the item.
     Long,
-    /// Kafka refuses the record for good.
+    /// Kafka refuses the record for good, and it is kept nowhere else.
     Refused,
     /// It has to be read again, and the file has been truncated or is gone.
     Vanished,
@@ -87,6 +89,11 @@ struct DropLabels {
 }
 
 #[derive(Clone, Eq, PartialEq, Hash, Debug, EncodeLabelSet)]
+struct RefusalLabel {
+    reason: &'static str,
+}
+
+#[derive(Clone, Eq, PartialEq, Hash, Debug, EncodeLabelSet)]
 struct OperationLabel {
     operation: &'static str,
 }
@@ -104,15 +111,23 @@ pub struct Metrics {
     bytes_read: Family<ItemLabel, Counter>,
     lines_acked: Family<ItemLabel, Counter>,
     bytes_acked: Family<ItemLabel, Counter>,
+    lines_dead_lettered: Family<ItemLabel, Counter>,
+    bytes_dead_lettered: Family<ItemLabel, Counter>,
     lines_dropped: Family<DropLabels, Counter>,
     bytes_dropped: Family<DropLabels, Counter>,
     lines_replayed: Family<ItemLabel, Counter>,
     bytes_replayed: Family<ItemLabel, Counter>,
     lines_truncated: Family<ItemLabel, Counter>,
+    lines_damaged: Family<ItemLabel, Counter>,
     bytes_gone: Family<ItemLabel, Counter>,
     file_errors: Family<OperationLabel, Counter>,
     config_reloads: Family<ResultLabel, Counter>,
     paced_seconds: Family<PaceLabel, Counter<f64, AtomicU64>>,
+    records_refused: Family<RefusalLabel, Counter>,
+    /// Records that were refused for their size and sent cut.
+    pub records_cut: Counter,
+    /// Refused records that wait until they can be kept or sent cut.
+    pub refused_waiting: Gauge,
     /// Lines read and not settled yet.
     pub in_flight_lines: Gauge,
     /// Bytes of those lines.
@@ -177,17 +192,23 @@ impl Metrics {
             bytes_read: Family::default(),
             lines_acked: Family::default(),
             bytes_acked: Family::default(),
+            lines_dead_lettered: Family::default(),
+            bytes_dead_lettered: Family::default(),
             lines_dropped: Family::default(),
             bytes_dropped: Family::default(),
             lines_replayed: Family::default(),
             bytes_replayed: Family::default(),
             lines_truncated: Family::default(),
+            lines_damaged: Family::default(),
             bytes_gone: Family::default(),
             in_flight_lines: Gauge::default(),
             in_flight_bytes: Gauge::default(),
             file_errors: Family::default(),
             config_reloads: Family::default(),
             paced_seconds: Family::default(),
+            records_refused: Family::default(),
+            records_cut: Counter::default(),
+            refused_waiting: Gauge::default(),
             batches_sent: Counter::default(),
             batches_lost: Counter::default(),
             reread_bytes: Counter::default(),
@@ -225,17 +246,28 @@ impl Metrics {
         r.register("bytes_read", "Bytes of those lines, terminators included", self.bytes_read.clone());
         r.register("lines_acked", "Lines that Kafka has acknowledged", self.lines_acked.clone());
         r.register("bytes_acked", "Bytes of those lines, terminators included", self.bytes_acked.clone());
+        let lines = self.lines_dead_lettered.clone();
+        r.register("lines_dead_lettered", "Lines that Kafka refused and that are kept elsewhere", lines);
+        let bytes = self.bytes_dead_lettered.clone();
+        r.register("bytes_dead_lettered", "Bytes of those lines, terminators included", bytes);
         r.register("lines_dropped", "Lines not sent, or not whole, by reason", self.lines_dropped.clone());
         r.register("bytes_dropped", "Bytes not sent, by reason", self.bytes_dropped.clone());
         r.register("lines_replayed", "Lines lost or given up, and read again", self.lines_replayed.clone());
         r.register("bytes_replayed", "Bytes of those lines", self.bytes_replayed.clone());
         r.register("lines_truncated", "Long lines sent without their end", self.lines_truncated.clone());
+        let damaged = self.lines_damaged.clone();
+        r.register("lines_damaged", "Lines no container runtime writes, sent as they are", damaged);
         r.register("bytes_gone", "Bytes never read: their file went first", self.bytes_gone.clone());
         r.register("in_flight_lines", "Lines read and not settled yet", self.in_flight_lines.clone());
         r.register("in_flight_bytes", "Bytes of those lines", self.in_flight_bytes.clone());
         r.register("file_errors", "Operations on files that failed", self.file_errors.clone());
         r.register("config_reloads", "Attempts to reload the configuration", self.config_reloads.clone());
         r.register("paced_seconds", "Time in which reading waited for a limit", self.paced_seconds.clone());
+        let refused = self.records_refused.clone();
+        r.register("records_refused", "Records that Kafka refused for good, by reason", refused);
+        r.register("records_cut", "Records refused for their size and sent cut", self.records_cut.clone());
+        let waiting = self.refused_waiting.clone();
+        r.register("refused_waiting", "Refused records that cannot be kept or sent cut yet", waiting);
         r.register("batches_sent", "Batches given to the Kafka client", self.batches_sent.clone());
         r.register("batches_lost", "Batches to be read and sent again", self.batches_lost.clone());
         r.register("reread_bytes", "Bytes of unfinished lines fetched again", self.reread_bytes.clone());
@@ -294,11 +326,14 @@ impl Metrics {
             bytes_read: self.bytes_read.get_or_create_owned(&label),
             lines_acked: self.lines_acked.get_or_create_owned(&label),
             bytes_acked: self.bytes_acked.get_or_create_owned(&label),
+            lines_dead_lettered: self.lines_dead_lettered.get_or_create_owned(&label),
+            bytes_dead_lettered: self.bytes_dead_lettered.get_or_create_owned(&label),
             lines_dropped: dropped(&self.lines_dropped),
             bytes_dropped: dropped(&self.bytes_dropped),
             lines_replayed: self.lines_replayed.get_or_create_owned(&label),
             bytes_replayed: self.bytes_replayed.get_or_create_owned(&label),
             lines_truncated: self.lines_truncated.get_or_create_owned(&label),
+            lines_damaged: self.lines_damaged.get_or_create_owned(&label),
             bytes_gone: self.bytes_gone.get_or_create_owned(&label),
         }
     }
@@ -306,6 +341,11 @@ impl Metrics {
     /// Counts a failed operation on a file (`open`, `read`, `list`, ...).
     pub fn file_error(&self, operation: &'static str) {
         self.file_errors.get_or_create(&OperationLabel { operation }).inc();
+    }
+
+    /// Adds what was refused for good since the last look.
+    pub fn refused(&self, refusal: Refusal, records: u64) {
+        self.records_refused.get_or_create(&RefusalLabel { reason: refusal.label() }).inc_by(records);
     }
 
     /// Counts an attempt to reload the configuration.
@@ -339,12 +379,15 @@ pub struct ItemMetrics {
     bytes_read: Counter,
     lines_acked: Counter,
     bytes_acked: Counter,
+    lines_dead_lettered: Counter,
+    bytes_dead_lettered: Counter,
     /// Indexed by [`DropReason`].
     lines_dropped: [Counter; DropReason::ALL.len()],
     bytes_dropped: [Counter; DropReason::ALL.len()],
     lines_replayed: Counter,
     bytes_replayed: Counter,
     lines_truncated: Counter,
+    lines_damaged: Counter,
     bytes_gone: Counter,
 }
 
@@ -357,12 +400,15 @@ impl ItemMetrics {
         };
         add(&self.lines_read, &self.bytes_read, before.read, now.read);
         add(&self.lines_acked, &self.bytes_acked, before.acked, now.acked);
+        let (lines, bytes) = (&self.lines_dead_lettered, &self.bytes_dead_lettered);
+        add(lines, bytes, before.diverted, now.diverted);
         add(&self.lines_replayed, &self.bytes_replayed, before.replayed, now.replayed);
         let counters = self.lines_dropped.iter().zip(&self.bytes_dropped);
         for ((lines, bytes), (before, now)) in counters.zip(dropped(before).into_iter().zip(dropped(now))) {
             add(lines, bytes, before, now);
         }
         self.lines_truncated.inc_by(now.lines_truncated - before.lines_truncated);
+        self.lines_damaged.inc_by(now.lines_damaged - before.lines_damaged);
         self.bytes_gone.inc_by(now.bytes_gone - before.bytes_gone);
     }
 }
@@ -379,8 +425,9 @@ mod tests {
         let amount = |lines, bytes| Amount { lines, bytes };
         let first = ItemCounts { read: amount(6, 600), in_flight: amount(6, 600), ..ItemCounts::default() };
         let then = ItemCounts {
-            read: amount(17, 1700),
+            read: amount(18, 1800),
             acked: amount(5, 500),
+            diverted: amount(1, 100),
             filtered: amount(2, 150),
             long: amount(0, 50),
             refused: amount(1, 100),
@@ -388,6 +435,7 @@ mod tests {
             replayed: amount(4, 400),
             in_flight: amount(3, 300),
             lines_truncated: 1,
+            lines_damaged: 1,
             bytes_gone: 9,
             ..ItemCounts::default()
         };
@@ -400,6 +448,7 @@ mod tests {
         metrics.item("db").publish(&then, &then);
         metrics.file_error("open");
         metrics.config_reload(true);
+        metrics.refused(Refusal::TooLarge, 2);
         metrics.read_to_ack_seconds.observe(0.004);
         metrics
     }
@@ -446,7 +495,7 @@ mod tests {
             let of = |what: &str| sum(&text, &format!("{unit}_{what}_total"));
             let in_flight = sum(&text, &format!("in_flight_{unit}"));
             assert!(in_flight > 0);
-            let ended = of("acked") + of("dropped") + of("replayed");
+            let ended = of("acked") + of("dead_lettered") + of("dropped") + of("replayed");
             assert_eq!(of("read"), ended + in_flight, "{unit}");
         }
         for (reason, lines) in DropReason::ALL.iter().zip([2, 0, 1, 2]) {
@@ -481,7 +530,10 @@ mod tests {
             .collect();
         let exported = exported(&used().text());
         assert_eq!(documented, exported);
-        assert_eq!(documented.len(), 40);
+        assert_eq!(documented.len(), 46);
+        for refusal in Refusal::ALL {
+            assert!(page.contains(&format!("`{}`", refusal.label())));
+        }
         for reason in DropReason::ALL {
             assert!(page.contains(&format!("`{}`", reason.label())));
         }

@@ -24,7 +24,7 @@ use crate::config::Plan;
 use crate::driver::Driver;
 use crate::fs::FileError;
 use crate::http::{Ask, HttpLimits, HttpServer};
-use crate::kafka::{KafkaSink, SinkStatus};
+use crate::kafka::{KafkaSink, Refusal, SinkCounters, SinkStatus};
 use crate::metrics::{ItemMetrics, Metrics};
 use crate::progress::{Progress, Sample};
 use crate::rates::Rates;
@@ -151,7 +151,7 @@ struct Published {
     items: Vec<Item>,
     /// All items together.
     items_paced: Duration,
-    rebuilds: u64,
+    sink: SinkCounters,
     etcd: PublishedEtcd,
 }
 
@@ -189,8 +189,14 @@ impl Published {
         self.counts = now;
         self.items_paced = paced;
         // A new connection counts from 0 again.
-        let rebuilds = sink.counters.rebuilds;
-        metrics.producer_rebuilds.inc_by(growth(&mut self.rebuilds, rebuilds));
+        let (before, now) = (&mut self.sink, sink.counters);
+        metrics.producer_rebuilds.inc_by(growth(&mut before.rebuilds, now.rebuilds));
+        metrics.records_cut.inc_by(growth(&mut before.messages_cut, now.messages_cut));
+        for refusal in Refusal::ALL {
+            let index = refusal as usize;
+            metrics.refused(refusal, growth(&mut before.refused[index], now.refused[index]));
+        }
+        metrics.refused_waiting.set(gauge(sink.letters_waiting));
         metrics.kafka_queue_messages.set(gauge(sink.queue_messages));
     }
 }
@@ -385,6 +391,7 @@ mod tests {
                 unit: EventUnit::Line,
                 include_lines: None,
                 exclude_lines: None,
+                wrapping: None,
             },
             read_from: ReadFrom::Beginning,
             seen_before: false,

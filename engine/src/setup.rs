@@ -94,6 +94,16 @@ pub fn route(item: &ItemPlan) -> Route {
             },
         },
         headers: item.headers,
+        container: item.frame.wrapping.is_some(),
+        on_refused: item.on_refused.map(on_refused),
+    }
+}
+
+fn on_refused(planned: config::OnRefused) -> kafka::OnRefused {
+    match planned {
+        config::OnRefused::Drop => kafka::OnRefused::Drop,
+        config::OnRefused::Truncate => kafka::OnRefused::Truncate,
+        config::OnRefused::DeadLetter => kafka::OnRefused::DeadLetter,
     }
 }
 
@@ -143,6 +153,19 @@ pub fn kafka(plan: &KafkaPlan) -> KafkaSettings {
         }),
         stall_timeout: plan.stall_timeout,
         statistics: Some(STATISTICS_EVERY),
+        on_refused: on_refused(plan.on_refused),
+        dead_letters: plan.dead_letters.as_ref().map(|dead| kafka::DeadLetters {
+            place: match &dead.place {
+                config::LetterPlace::Topic(topic) => kafka::LetterPlace::Topic(topic.clone()),
+                config::LetterPlace::File { path, bytes_max } => {
+                    kafka::LetterPlace::File { path: path.clone(), bytes_max: *bytes_max }
+                }
+            },
+            on_failure: match dead.drop_on_failure {
+                true => kafka::OnFailure::Drop,
+                false => kafka::OnFailure::Wait,
+            },
+        }),
         options: plan.options.clone(),
         ..KafkaSettings::new(plan.brokers.clone())
     }

@@ -55,6 +55,61 @@ fn g01_not_utf_8() {
 }
 
 #[test]
+fn lines_of_containers_are_neither_chunks_nor_joined_by_a_pattern() {
+    check(
+        &with("", "", "container = 'cri'\nmultiline = { start = '^a' }"),
+        expect![
+            "error: a.toml:9:1: `multiline` works on the lines of the file, and `container` unwraps these; choose one"
+        ],
+    );
+    check(
+        &with("", "", "container = 'docker'\nframing = 'chunk'"),
+        expect![[
+            r#"error: a.toml:9:1: `framing = "chunk"` works on the lines of the file, and `container` unwraps these; choose one"#
+        ]],
+    );
+    check(&with("", "", "container = 'cri'\nformat = 'ecs'"), expect!["accepted; 0 warnings"]);
+}
+
+#[test]
+fn dead_letters_need_one_place_from_which_they_do_not_come_back() {
+    let kept = |place: &str| with("", &format!("on_refused = 'dead_letter'\ndead_letter = {place}"), "");
+    check(
+        &with("", "on_refused = 'dead_letter'", ""),
+        expect![
+            "error: a.toml:4:1: `on_refused = \"dead_letter\"` needs `topic` or `file` in `[kafka.dead_letter]`"
+        ],
+    );
+    check(
+        &with("", "", "on_refused = 'dead_letter'"),
+        expect![
+            "error: a.toml:8:1: `on_refused = \"dead_letter\"` needs `topic` or `file` in `[kafka.dead_letter]`"
+        ],
+    );
+    check(
+        &kept("{}"),
+        expect!["error: a.toml:5:1: missing key `topic` (or `file`) in `[kafka.dead_letter]`"],
+    );
+    check(
+        &kept("{ topic = 'dead', file = '/v/dead' }"),
+        expect!["error: a.toml:5:33: `topic` and `file` cannot both be the place of dead letters"],
+    );
+    check(
+        &kept("{ topic = 't' }"),
+        expect![[
+            r#"error: a.toml:5:17: `topic` is "t", where an item sends to: what it refuses, it would refuse again"#
+        ]],
+    );
+    check(
+        &kept("{ file = '/l/dead' }"),
+        expect![[
+            r#"error: a.toml:5:17: `file` is "/l/dead", which an item reads: each dead letter would be sent again"#
+        ]],
+    );
+    check(&kept("{ file = '/v/dead', on_failure = 'drop' }"), expect!["accepted; 0 warnings"]);
+}
+
+#[test]
 fn g01_nothing_in_it() {
     check(
         "",

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod kafka_letters;
 mod kafka_support;
 
 use std::collections::BTreeSet;

@@ -9,8 +9,8 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::frame::Dropped;
-use crate::position::{Nanos, Span};
+use crate::frame::{Detail, Dropped};
+use crate::position::{Nanos, Position, Span};
 use crate::source::{Origin, SourceId};
 
 /// Names a batch; increasing in the order of creation, never reused within a process.
@@ -38,10 +38,12 @@ pub struct Batch {
     pub origin: Arc<Origin>,
     /// What of the file is settled when every event is: includes lines that were filtered out.
     pub span: Span,
-    /// The bytes of `span`, exactly: byte 0 is at `span.start`.
+    /// The bytes of `span`, exactly: byte 0 is at `span.start`. With `details`: what was unwrapped from them.
     pub bytes: Bytes,
     /// The events, in order, not overlapping; never empty.
     pub events: Vec<Event>,
+    /// For each event where it comes from, if the lines of the file were unwrapped; else empty.
+    pub details: Vec<Detail>,
     /// How many source lines the events hold; equals `events.len()` unless events span lines.
     pub lines: u32,
     /// What of `span` is not sent, by reason: settled, and counted, together with the events.
@@ -53,6 +55,13 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Where the `index`-th event begins in the file.
+    #[must_use]
+    pub fn place(&self, index: usize) -> Position {
+        let start = self.details.get(index).map_or(self.events[index].start, |detail| detail.place);
+        self.span.start.plus(start as usize)
+    }
+
     /// The bytes of one event.
     #[must_use]
     pub fn event(&self, event: Event) -> &[u8] {
@@ -67,11 +76,13 @@ pub enum Outcome {
     /// Every event is acknowledged as `acks` demands.
     Acked,
     /// Kafka refuses at least one event for good (too large, invalid). A batch of several events is
-    /// read again and sent one by one; a single event falls under the item's policy.
+    /// read again and sent in halves; a single event falls under the item's policy.
     Refused {
         /// Kafka's error code.
         code: i32,
     },
+    /// Kafka refuses the only event for good, and a copy of it is safe elsewhere: a dead letter.
+    Diverted,
     /// Not known to be stored: the source is read again from `acked`.
     Lost {
         /// Kafka's (or librdkafka's) error code.

@@ -153,8 +153,11 @@ pub(crate) struct Tail {
     pub(crate) away: bool,
     /// When the last name went.
     pub(crate) unlinked_at: Option<Nanos>,
-    /// After a refusal events are sent one by one up to here.
+    /// After a refusal batches are sent one by one up to here.
     pub(crate) cautious_until: Position,
+    /// How many events such a batch has at most: half of what was refused, twice what was taken. So the
+    /// `k` refused events among `n` are found with O(`k` log `n`) batches.
+    pub(crate) cautious_events: usize,
     /// `framed` lies within a line, whose beginning was sent as it was.
     pub(crate) torn: bool,
     /// The last read ended inside the guard.
@@ -176,6 +179,8 @@ pub(crate) struct Tail {
     pub(crate) copied: Option<u16>,
     /// Why a batch was lost.
     pub(crate) lost_code: i32,
+    /// One was lost on the way, and not refused: what failed may fail again at once.
+    pub(crate) lost_on_the_way: bool,
     /// What stands before `framed` was never read.
     pub(crate) unseen: Option<Unseen>,
     /// The settled state of the ledger is to be followed by this ending.
@@ -217,6 +222,7 @@ impl Tail {
             away: false,
             unlinked_at: None,
             cautious_until: Position::ZERO,
+            cautious_events: 1,
             torn: false,
             cut: false,
             failures: 0,
@@ -227,6 +233,7 @@ impl Tail {
             examined: false,
             copied: None,
             lost_code: 0,
+            lost_on_the_way: false,
             unseen: None,
             ending: None,
             suspects: Vec::new(),
@@ -264,6 +271,12 @@ impl Tail {
         let mark = Mark { position, guard: Guard::before_end_of(before), skipping: cut };
         (self.framed, self.ledger) = (mark, Ledger::new(mark));
         before.len() as u64 == position.0.min(GUARD_BYTES_MAX as u64)
+    }
+
+    /// Whether a batch that begins there was sent with a single event in mind, and nothing else: if it has more, they
+    /// belong together.
+    pub(crate) fn is_smallest(&self, start: Position) -> bool {
+        start < self.cautious_until && self.cautious_events <= 1 && !self.ledger.is_lossy()
     }
 
     /// Bytes that are known to be there and not yet acknowledged.

@@ -75,6 +75,7 @@ fn engine() -> Engine {
         unit: EventUnit::Line,
         include_lines: None,
         exclude_lines: None,
+        wrapping: None,
     };
     let limits = Limits {
         chunks_bytes: 32 << 20,

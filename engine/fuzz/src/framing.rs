@@ -47,6 +47,7 @@ fn policy(bits: u16, line_bytes_max: u8, chunk_bytes: u8) -> FramePolicy {
         },
         include_lines: INCLUDED[bits / 24 % 2].clone(),
         exclude_lines: EXCLUDED[bits / 48 % 2].clone(),
+        wrapping: None,
     }
 }
 

@@ -80,6 +80,7 @@ const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
+const ON_REFUSED: [&str; 3] = ["drop", "truncate", "dead_letter"];
 const NEVER: &[&str] = &["never"];
 const UNLIMITED: &[&str] = &["unlimited"];
 const NOT_SET: Fallback = Fallback::Absent("not set");
@@ -114,10 +115,20 @@ pub const KEYS: &[Key] = &[
         "The name under which brokers know the agent: in their logs, metrics and quotas."),
     key_of("kafka.stall_timeout", duration(Duration::from_secs(5), DAY, &[]), Value("\"2m\""),
         "How long records may be in flight without any acknowledgement before the producer is rebuilt."),
+    key_of("kafka.on_refused", Kind::Choice(&ON_REFUSED), Value("\"drop\""),
+        "What becomes of a record that Kafka refuses for good."),
     key_of("kafka.create_topics.partitions", count(1, 100_000, &["broker"]), Value("\"broker\""),
         "How many partitions a topic gets that the agent creates."),
     key_of("kafka.create_topics.replication", count(1, 100, &["broker"]), Value("\"broker\""),
         "How many copies of each partition a topic gets that the agent creates."),
+    key_of("kafka.dead_letter.topic", STRING, NOT_SET,
+        "The topic that refused records go to."),
+    key_of("kafka.dead_letter.file", FILE, NOT_SET,
+        "The file that refused records go to, as JSON lines."),
+    key_of("kafka.dead_letter.file_bytes_max", size(4096, 1 << 40, &[]), Value("\"64MiB\""),
+        "How large the file may become before it is renamed to `<file>.1`."),
+    key_of("kafka.dead_letter.on_failure", Kind::Choice(&["wait", "drop"]), Value("\"wait\""),
+        "What becomes of a refused record that cannot be kept either."),
     key_of("kafka.tls.ca", FILE, Absent("the system's certificate authorities"),
         "The certificate authorities (PEM) that may have signed the brokers' certificates."),
     key_of("kafka.tls.cert", FILE, NOT_SET,
@@ -161,6 +172,8 @@ pub const KEYS: &[Key] = &[
         "How many lines a second are read from the item's files together."),
     key_of("item.rate_limit_bytes", size(1000, 10_000_000_000, UNLIMITED), Value("\"unlimited\""),
         "How many bytes a second are read from the item's files together."),
+    key_of("item.container", Kind::Choice(&["none", "docker", "cri"]), Value("\"none\""),
+        "Which container runtime writes the files, and wraps each line in its time and stream."),
     key_of("item.framing", Kind::Choice(&["line", "chunk"]), Value("\"line\""),
         "What becomes one record: a line, or many whole lines."),
     key_of("item.chunk_bytes", size(1024, 65_535, &[]), Value("\"60KiB\""),
@@ -193,6 +206,8 @@ pub const KEYS: &[Key] = &[
         "The partition that a record goes to."),
     key_of("item.sticky_slice", duration(MS, HOUR, &[]), Value("\"1s\""),
         "How long `partition = \"sticky\"` stays with one partition before it takes the next."),
+    key_of("item.on_refused", Kind::Choice(&ON_REFUSED), Absent("`on_refused` of `[kafka]`"),
+        "What becomes of a record of this item that Kafka refuses for good."),
 
     key_of("etcd.endpoints", STRING, Required,
         "The members of the etcd cluster to ask, as `host:port`, separated by commas."),

@@ -23,9 +23,9 @@ mod written;
 pub use patterns::{Patterns, Verdict};
 pub(crate) use patterns::{check_exclude, check_include};
 pub use plan::{
-    Acks, Certificate, Compression, CreateTopics, EtcdLogin, EtcdPlan, Format, FramePlan, IoChoice,
-    IoPriority, ItemPlan, KafkaPlan, LimitsPlan, LogPlan, Origin, Partition, Plan, ReadFrom, RecordKey,
-    SaslPlan, StatePlan, Symlinks, TlsPlan,
+    Acks, Certificate, Compression, CreateTopics, DeadLetters, EtcdLogin, EtcdPlan, Format, FramePlan,
+    IoChoice, IoPriority, ItemPlan, KafkaPlan, LetterPlace, LimitsPlan, LogPlan, OnRefused, Origin,
+    Partition, Plan, ReadFrom, RecordKey, SaslPlan, StatePlan, Symlinks, TlsPlan,
 };
 pub use problem::{EXIT_CONFIG, Refused};
 pub use resolve::Host;

@@ -109,6 +109,10 @@ pub struct KafkaPlan {
     pub client_id: String,
     /// How long records may be in flight without any acknowledgement.
     pub stall_timeout: Duration,
+    /// What becomes of records that are refused for good, unless their item says otherwise.
+    pub on_refused: OnRefused,
+    /// Where refused records are kept; `None`: nowhere.
+    pub dead_letters: Option<DeadLetters>,
     /// How missing topics are created; `None`: they are not.
     pub create_topics: Option<CreateTopics>,
     /// Encryption; `None`: plain text.
@@ -205,6 +209,40 @@ pub enum Acks {
     Leader,
     /// None: sent is enough.
     None,
+}
+
+/// What becomes of a record that Kafka refuses for good.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub enum OnRefused {
+    /// It is dropped and counted.
+    Drop,
+    /// It is cut if it is too large, and else dropped and counted.
+    Truncate,
+    /// It is kept as a dead letter.
+    DeadLetter,
+}
+
+/// Where refused records are kept.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub struct DeadLetters {
+    /// Where.
+    pub place: LetterPlace,
+    /// Whether one that cannot be kept is dropped and counted; else it waits.
+    pub drop_on_failure: bool,
+}
+
+/// A place for dead letters.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub enum LetterPlace {
+    /// This topic.
+    Topic(String),
+    /// This file.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// Its size at most.
+        bytes_max: u64,
+    },
 }
 
 /// How a missing topic is created. `None` leaves the number to the broker.
@@ -329,6 +367,8 @@ pub struct ItemPlan {
     pub headers: bool,
     /// Which partition a record goes to.
     pub partition: Partition,
+    /// What becomes of records that are refused for good; `None`: what `[kafka]` says.
+    pub on_refused: Option<OnRefused>,
 }
 
 /// A [`FramePolicy`] that compares: regular expressions by their text.
@@ -354,6 +394,7 @@ impl PartialEq for FramePlan {
             unit,
             include_lines,
             exclude_lines,
+            wrapping,
         } = &self.0;
         *line_bytes_max == other.line_bytes_max
             && *on_long_line == other.on_long_line
@@ -362,6 +403,7 @@ impl PartialEq for FramePlan {
                 == other.multiline_start.as_ref().map(|regex| regex.as_str())
             && *flush_after == other.flush_after
             && *unit == other.unit
+            && *wrapping == other.wrapping
             && include_lines.as_ref().map(|set| set.patterns())
                 == other.include_lines.as_ref().map(|set| set.patterns())
             && exclude_lines.as_ref().map(|set| set.patterns())

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use logdrive_core::batch::{Batch, Event};
 
 use super::ecs::Documents;
+use super::letters::Letter;
 use super::slots::{SLOTS_MAX, Ticket};
 
 /// One batch on its way.
@@ -26,6 +27,8 @@ pub(super) struct Freight {
     pub(super) refused_here: bool,
     /// It is in the queue of finished batches already.
     pub(super) finished: bool,
+    /// It was refused alone, and is on its second way.
+    pub(super) letter: Option<Letter>,
 }
 
 impl Freight {
@@ -131,6 +134,7 @@ fn second_handle(batch: &Batch) -> Batch {
         bytes: batch.bytes.clone(),
         lines: batch.lines,
         events: batch.events.clone(),
+        details: batch.details.clone(),
         dropped: batch.dropped,
         read_at: batch.read_at,
         read_at_ms: batch.read_at_ms,

@@ -5,6 +5,7 @@
 //! nothing else is taken, so that nothing overtakes it.
 
 use std::collections::BTreeMap;
+use std::ffi::CStr;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -12,8 +13,10 @@ use std::time::Duration;
 
 use logdrive_core::position::Nanos;
 
+use super::container::Label;
 use super::freight::Freight;
-use super::native::{Client, HeaderSet, Message, Topic, code};
+use super::letters::Letter;
+use super::native::{Client, HEADERS_MAX, HeaderSet, Message, Topic, code};
 use super::reports::{self, News, Shared, Threads};
 use super::slots::{Slots, refuses_for_good};
 
@@ -219,7 +222,12 @@ pub(super) struct Records<'a> {
 /// What the headers of a batch's records have in common.
 #[derive(Copy, Clone)]
 pub(super) struct Headers<'a> {
-    pub(super) host: &'a str,
+    /// Host, path, generation and offset, on this host.
+    pub(super) origin_on: Option<&'a str>,
+    /// What the path says of a container.
+    pub(super) labels: &'a [Label],
+    /// Why it is sent for the second time.
+    pub(super) letter: Option<&'a Letter>,
 }
 
 /// The hot loop: prepares a call's messages in one reused array and makes the call.
@@ -270,13 +278,31 @@ fn produce_singly(
     let generation = generation.write(format_args!("{:?}", origin.generation));
     while let Some(event) = events.get(handed.cursor) {
         let value = &bytes[event.start as usize..(event.start + event.len) as usize];
-        let at = freight.batch.span.start.plus(freight.batch.events[handed.cursor].start as usize);
-        let set = HeaderSet([
-            (c"host", headers.host.as_bytes()),
-            (c"path", origin.path.as_bytes()),
-            (c"generation", generation),
-            (c"offset", offset.write(format_args!("{at:?}"))),
-        ]);
+        let at = freight.batch.place(handed.cursor);
+        let mut all: [(&CStr, &[u8]); HEADERS_MAX] = [(c"", b""); HEADERS_MAX];
+        let mut count = 0;
+        if let Some(host) = headers.origin_on {
+            let own = [
+                (c"host", host.as_bytes()),
+                (c"path", origin.path.as_bytes()),
+                (c"generation", generation),
+                (c"offset", offset.write(format_args!("{at:?}"))),
+            ];
+            count = own.len();
+            all[..count].copy_from_slice(&own);
+        }
+        let detail = freight.batch.details.get(handed.cursor).filter(|_| headers.origin_on.is_some());
+        let unwrapped = detail.and_then(|detail| detail.stream.zip(Some(detail.time)));
+        let unwrapped = unwrapped.iter().flat_map(|(stream, time)| {
+            [(c"stream", stream.name().as_bytes()), (c"time", freight.batch.event(*time))]
+        });
+        let labels = headers.labels.iter().map(|label| (label.header, label.value.as_bytes()));
+        let letter = headers.letter.iter().flat_map(|letter| letter.headers());
+        for header in unwrapped.chain(labels).chain(letter) {
+            all[count] = header;
+            count += 1;
+        }
+        let set = HeaderSet(&all[..count]);
         let message = Message::new(value, key, freight.ticket.pack());
         // SAFETY: as in `produce_calls`.
         let code = unsafe { topic.produce_with(freight.partition, &message, freight.batch.read_at_ms, &set) };

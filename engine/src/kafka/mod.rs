@@ -8,23 +8,28 @@
 //! | file | what |
 //! |---|---|
 //! | `settings`, `invariants` | what an operator may set, and the librdkafka properties that follow |
-//! | `route`, `ecs` | what a batch becomes: topic, partition, key, value |
-//! | `sink`, `upkeep` | the seam: takes and gives back; asks, watches, rebuilds, ends |
+//! | `route`, `ecs`, `container` | what a batch becomes: topic, partition, key, value, labels |
+//! | `sink`, `sending`, `upkeep` | the seam: gives back; takes; asks, watches, rebuilds, ends |
 //! | `renewal` | other credentials for connections that are in use |
 //! | `instance` | one producer instance and the loop that feeds it |
 //! | `reports`, `slots` | its thread, and the counting of delivery reports |
 //! | `freight` | owns the bytes that librdkafka points to |
+//! | `letters`, `letter_file` | records that are refused for good: cut, or kept as dead letters |
 //! | `topics` | what is known of each topic, stalls included |
 //! | `native` | librdkafka's C interface: all of the unsafe code but the two calls of `instance` |
 
+mod container;
 mod ecs;
 mod freight;
 mod instance;
 mod invariants;
+mod letter_file;
+mod letters;
 mod native;
 mod renewal;
 mod reports;
 mod route;
+mod sending;
 mod settings;
 mod sink;
 mod slots;
@@ -34,10 +39,11 @@ mod upkeep;
 
 pub use native::describe;
 pub use renewal::try_out;
-pub use route::{Format, Key, Partition, Route, RouteError};
+pub use route::{Format, Key, OnRefused, Partition, Route, RouteError};
 pub use settings::{
-    Acks, Compression, CreateTopics, InFlightBudget, KafkaSettings, MESSAGES_MAX, Sasl, SaslMechanism,
-    Secret, SettingsError, Tls,
+    Acks, Compression, CreateTopics, DeadLetters, InFlightBudget, KafkaSettings, LetterPlace, MESSAGES_MAX,
+    OnFailure, Sasl, SaslMechanism, Secret, SettingsError, Tls,
 };
 pub use sink::{KafkaError, KafkaSink};
+pub use slots::Refusal;
 pub use status::{InFlight, RoundTrip, SinkCounters, SinkStatus, TopicStatus};

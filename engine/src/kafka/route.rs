@@ -11,6 +11,7 @@ use std::time::Duration;
 use logdrive_core::batch::Batch;
 use logdrive_core::source::{GenerationId, Origin};
 
+use super::container::{self, Label};
 use super::ecs;
 use super::native::partition_of_key;
 
@@ -58,6 +59,18 @@ pub enum Format {
     },
 }
 
+/// What becomes of a record that brokers refuse for good.
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
+pub enum OnRefused {
+    /// It is given back as refused.
+    #[default]
+    Drop,
+    /// If it is too large it is cut and sent again; else as [`OnRefused::Drop`].
+    Truncate,
+    /// It is kept where [`super::KafkaSettings::dead_letters`] says; without that as [`OnRefused::Drop`].
+    DeadLetter,
+}
+
 /// Where the batches of an item go, and in which shape.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Route {
@@ -72,6 +85,10 @@ pub struct Route {
     /// Adds host, path, generation and offset to each record. Records are then produced one by one,
     /// each header with memory of its own in librdkafka: about five times the CPU of plain records.
     pub headers: bool,
+    /// The files are logs of containers: what their paths say of these goes into documents and headers.
+    pub container: bool,
+    /// What becomes of records that are refused for good; `None`: what the settings say.
+    pub on_refused: Option<OnRefused>,
 }
 
 /// Why a route was refused.
@@ -131,7 +148,7 @@ impl Route {
             _ => {}
         }
         if let Format::Ecs { fields, .. } = &self.format
-            && let Some(twice) = ecs::reserved(fields)
+            && let Some(twice) = ecs::reserved(fields, self.container)
         {
             return Err(RouteError::Field(twice.to_owned()));
         }
@@ -149,6 +166,8 @@ pub(super) struct Lane {
     pinned: Option<i32>,
     /// The key, if there is one.
     pub(super) key: Option<Box<[u8]>>,
+    /// What the path says of a container.
+    pub(super) labels: Vec<Label>,
     /// What follows the message in an ECS document, up to the offset.
     pub(super) ecs_rest: Vec<u8>,
 }
@@ -188,18 +207,22 @@ impl Lanes {
             self.by_generation.retain(|_, lane| lane.origin.strong_count() > 0);
             self.crowded_at = (2 * self.by_generation.len()).max(1024);
         }
-        let make = || Lane {
-            origin: Arc::downgrade(origin),
-            revision,
-            pinned: None,
-            key: match route.key {
-                Key::Source => Some(format!("{host}:{}", origin.path).into_bytes().into()),
-                Key::None => None,
-            },
-            ecs_rest: match &route.format {
-                Format::Raw => Vec::new(),
-                Format::Ecs { item, fields } => ecs::rest(host, &origin.path, item, fields),
-            },
+        let make = || {
+            let labels = if route.container { container::labels(&origin.path) } else { Vec::new() };
+            Lane {
+                origin: Arc::downgrade(origin),
+                revision,
+                pinned: None,
+                key: match route.key {
+                    Key::Source => Some(format!("{host}:{}", origin.path).into_bytes().into()),
+                    Key::None => None,
+                },
+                ecs_rest: match &route.format {
+                    Format::Raw => Vec::new(),
+                    Format::Ecs { item, fields } => ecs::rest(host, &origin.path, item, fields, &labels),
+                },
+                labels,
+            }
         };
         let lane = self.by_generation.entry(origin.generation).or_insert_with(make);
         let same = std::ptr::eq(lane.origin.as_ptr(), Arc::as_ptr(origin)) && lane.revision == revision;
@@ -221,7 +244,15 @@ mod tests {
     use super::*;
 
     fn route(partition: Partition) -> Route {
-        Route { topic: "t".into(), partition, key: Key::Source, format: Format::Raw, headers: false }
+        Route {
+            topic: "t".into(),
+            partition,
+            key: Key::Source,
+            format: Format::Raw,
+            headers: false,
+            container: false,
+            on_refused: None,
+        }
     }
 
     fn origin(generation: u64, path: &str) -> Arc<Origin> {
@@ -238,6 +269,7 @@ mod tests {
             bytes: Bytes::new(),
             events: vec![Event { start: 0, len: 0 }],
             dropped: logdrive_core::frame::Dropped::default(),
+            details: Vec::new(),
             read_at: logdrive_core::position::Nanos(0),
             lines: 1,
             read_at_ms,

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::invariants;
+use super::route::OnRefused;
 
 /// Which acknowledgement counts.
 #[derive(Copy, Clone, Eq, PartialEq, Debug, Default)]
@@ -114,6 +115,39 @@ pub struct CreateTopics {
     pub replication: i32,
 }
 
+/// Where records are kept that brokers refuse for good, for items that want it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DeadLetters {
+    /// Where.
+    pub place: LetterPlace,
+    /// What becomes of one that cannot be kept there.
+    pub on_failure: OnFailure,
+}
+
+/// A place for dead letters.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum LetterPlace {
+    /// This topic.
+    Topic(String),
+    /// This file of JSON lines.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// When it would grow beyond this it is renamed to `<path>.1`, over the one before.
+        bytes_max: u64,
+    },
+}
+
+/// What becomes of a dead letter whose place cannot take it.
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
+pub enum OnFailure {
+    /// It is tried again, and its file is not read on.
+    #[default]
+    Wait,
+    /// It is given back as refused.
+    Drop,
+}
+
 /// Everything that the sink needs to know about Kafka. `Debug` shows no secret, not even in `options`.
 #[derive(Clone)]
 pub struct KafkaSettings {
@@ -143,6 +177,10 @@ pub struct KafkaSettings {
     pub stall_timeout: Duration,
     /// How often librdkafka tells of round trips; `None`: never. At least 5 s, for it costs.
     pub statistics: Option<Duration>,
+    /// What becomes of records that are refused for good, unless their route says otherwise.
+    pub on_refused: OnRefused,
+    /// Where refused records are kept; `None`: nowhere.
+    pub dead_letters: Option<DeadLetters>,
     /// Any other librdkafka property.
     pub options: BTreeMap<String, String>,
 }
@@ -165,6 +203,8 @@ impl KafkaSettings {
             create_topics: None,
             stall_timeout: Duration::from_secs(120),
             statistics: None,
+            on_refused: OnRefused::Drop,
+            dead_letters: None,
             options: BTreeMap::new(),
         }
     }

@@ -13,13 +13,15 @@ use logdrive_core::position::Nanos;
 use logdrive_core::source::ItemId;
 use tracing::warn;
 
-use super::ecs;
-use super::freight::{Freight, Hold};
+use super::freight::Hold;
 use super::instance::{Desk, Handed, Headers, Instance, Records, Remainder};
+use super::letter_file::LetterFile;
+use super::letters::{Letter, Letters, Refused};
 use super::native::code;
 use super::reports::{News, Quota, Shared};
-use super::route::{Format, Lanes, Route, RouteError};
-use super::settings::{InFlightBudget, KafkaSettings, Properties, SettingsError};
+use super::route::{Lanes, Route, RouteError};
+use super::sending::NoPlace;
+use super::settings::{InFlightBudget, KafkaSettings, LetterPlace, Properties, SettingsError};
 use super::slots::{Slots, refuses_for_good};
 use super::status::{InFlight, RoundTrip, SinkCounters, SinkStatus};
 use super::topics::Topic;
@@ -27,10 +29,6 @@ use crate::bell::Bell;
 
 /// Lines of librdkafka's in the log between two refills (see `upkeep`).
 pub(super) const QUOTA_LINES: u32 = 6;
-
-/// What librdkafka adds to key and value of a record when it checks the size
-/// (`RD_KAFKAP_MESSAGE_V2_MAX_OVERHEAD`), in bytes.
-const RECORD_OVERHEAD_BYTES_MAX: usize = 36;
 
 /// Room that the queues of finished batches begin with; more is allocated once, when it is needed.
 const QUEUE_SLOTS: usize = 1024;
@@ -47,10 +45,10 @@ pub enum KafkaError {
 }
 
 /// The route of an item, bound to its topic.
-struct Bound {
-    route: Route,
-    topic: usize,
-    revision: u32,
+pub(super) struct Bound {
+    pub(super) route: Route,
+    pub(super) topic: usize,
+    pub(super) revision: u32,
 }
 
 /// librdkafka as a [`Sink`].
@@ -58,14 +56,15 @@ pub struct KafkaSink {
     pub(super) settings: KafkaSettings,
     pub(super) properties: Properties,
     pub(super) budget: InFlightBudget,
-    host: String,
+    pub(super) host: String,
     pub(super) shared: Arc<Shared>,
     pub(super) news: Receiver<(usize, News)>,
     pub(super) news_to: Sender<(usize, News)>,
     pub(super) instances: Vec<Instance>,
     pub(super) topics: Vec<Topic>,
-    routes: HashMap<ItemId, Bound>,
-    lanes: Lanes,
+    pub(super) routes: HashMap<ItemId, Bound>,
+    pub(super) lanes: Lanes,
+    pub(super) letters: Letters,
     pub(super) hold: Hold,
     desk: Desk,
     /// Slots whose batches can be given back, in the order in which they finished.
@@ -119,6 +118,7 @@ impl KafkaSink {
             topics: Vec::new(),
             routes: HashMap::new(),
             lanes: Lanes::default(),
+            letters: Letters::default(),
             hold: Hold::default(),
             desk: Desk::default(),
             done: VecDeque::with_capacity(QUEUE_SLOTS),
@@ -136,7 +136,40 @@ impl KafkaSink {
                 .start(&sink.properties.pairs, &sink.shared, &sink.news_to)
                 .map_err(KafkaError::Producer)?;
         }
+        sink.keep_letters().map_err(KafkaError::Producer)?;
         Ok(sink)
+    }
+
+    /// Prepares the place for dead letters, if there is one.
+    fn keep_letters(&mut self) -> Result<(), String> {
+        let Some(dead) = self.settings.dead_letters.clone() else { return Ok(()) };
+        self.letters = Letters::new(dead.on_failure);
+        match dead.place {
+            LetterPlace::Topic(name) => {
+                let name = CString::new(name).map_err(|_| "the name of a topic holds a NUL".to_owned())?;
+                self.letters.topic = Some(self.open_topic(name)?);
+                self.ask();
+            }
+            LetterPlace::File { path, bytes_max } => {
+                let bell = self.shared.bell.clone();
+                let file = LetterFile::start(path, bytes_max, dead.on_failure, bell);
+                self.letters.file = Some(file.map_err(|error| format!("cannot start a thread: {error}"))?);
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of a topic, known to all producers from now on.
+    fn open_topic(&mut self, name: CString) -> Result<usize, String> {
+        let known = self.topics.iter().position(|topic| topic.name == name);
+        let topic = known.unwrap_or(self.topics.len());
+        if known.is_none() {
+            self.topics.push(Topic::new(name, self.instances.len(), self.now));
+        }
+        for instance in &mut self.instances {
+            instance.open(topic, &self.topics[topic].name)?;
+        }
+        Ok(topic)
     }
 
     /// Says where an item's batches go, before the first of them; again, to change it. The topic is
@@ -144,20 +177,14 @@ impl KafkaSink {
     pub fn define_route(&mut self, item: ItemId, route: Route) -> Result<(), RouteError> {
         route.check()?;
         let name = CString::new(route.topic.as_str()).expect("a checked name holds no NUL");
-        let known = self.topics.iter().position(|topic| topic.name == name);
-        let topic = known.unwrap_or(self.topics.len());
-        if known.is_none() {
-            self.topics.push(Topic::new(name, self.instances.len(), self.now));
-        }
-        for instance in &mut self.instances {
-            instance
-                .open(topic, &self.topics[topic].name)
-                .map_err(|reason| RouteError::Refused { topic: route.topic.clone(), reason })?;
-        }
+        let topic = self
+            .open_topic(name)
+            .map_err(|reason| RouteError::Refused { topic: route.topic.clone(), reason })?;
         let revision = self.routes.get(&item).map_or(0, |bound| bound.revision.wrapping_add(1));
         self.routes.insert(item, Bound { route, topic, revision });
         for (at, topic) in self.topics.iter_mut().enumerate() {
-            topic.wanted = self.routes.values().any(|bound| bound.topic == at);
+            let routed = self.routes.values().any(|bound| bound.topic == at);
+            topic.wanted = routed || self.letters.topic == Some(at);
         }
         self.ask();
         Ok(())
@@ -166,7 +193,7 @@ impl KafkaSink {
     /// What is on its way.
     #[must_use]
     pub fn in_flight(&self) -> InFlight {
-        InFlight { batches: self.hold.batches(), messages: self.messages }
+        InFlight { batches: self.hold.batches() + self.letters.waiting(), messages: self.messages }
     }
 
     /// Everything that the sink can tell about itself.
@@ -177,6 +204,7 @@ impl KafkaSink {
         SinkStatus {
             counters: SinkCounters { reports_unknown: self.shared.slots.strangers().into(), ..self.counters },
             in_flight: self.in_flight(),
+            letters_waiting: self.letters.waiting(),
             queue_messages: clients().map(|client| client.outq_len()).sum(),
             producers_running: clients().count(),
             partitions_stalled: self.topics.iter().map(|topic| topic.waiting(limit).count()).sum(),
@@ -193,6 +221,7 @@ impl KafkaSink {
             self.hear(instance, news);
         }
         self.go_on();
+        self.advance_letters();
         self.replace_settled();
     }
 
@@ -217,11 +246,15 @@ impl KafkaSink {
     }
 
     /// Hands over the batch in a slot, from an event on.
-    fn hand_over(&mut self, slot: u32, cursor: usize) -> Handed {
+    pub(super) fn hand_over(&mut self, slot: u32, cursor: usize) -> Handed {
         let freight = self.hold.at(slot);
         let bound = &self.routes[&freight.batch.origin.item];
         let lane = self.lanes.of(&freight.batch.origin, &bound.route, bound.revision, &self.host);
-        let headers = bound.route.headers.then_some(Headers { host: &self.host });
+        let letter = freight.letter.as_ref();
+        let origin = bound.route.headers || letter.is_some_and(Letter::names_origin);
+        let origin_on = origin.then_some(&self.host[..]);
+        let labels = if origin { &lane.labels[..] } else { &[] };
+        let headers = (origin || letter.is_some()).then_some(Headers { origin_on, labels, letter });
         let records = Records { key: lane.key.as_deref(), headers };
         let instance = &self.instances[freight.instance];
         let handed = instance.hand_over(freight, cursor, records, &self.shared.slots, &mut self.desk);
@@ -235,7 +268,7 @@ impl KafkaSink {
     }
 
     /// Books what became of a batch that librdkafka has, at least in part.
-    fn after(&mut self, slot: u32, handed: Handed) {
+    pub(super) fn after(&mut self, slot: u32, handed: Handed) {
         let freight = self.hold.at(slot);
         let mut finished = handed.finished;
         match handed.stopped {
@@ -254,11 +287,13 @@ impl KafkaSink {
         }
     }
 
-    /// Takes a finished batch out and says what became of it.
-    fn give_back(&mut self, slot: u32) -> Delivery {
+    /// Takes a finished batch out and says what became of it; nothing yet if it is sent for a second time.
+    fn give_back(&mut self, slot: u32) -> Option<Delivery> {
+        let freight = self.hold.at(slot);
+        let (here, instance) = (freight.refused_here, freight.instance);
+        let value_bytes = freight.values().1.first().map_or(0, |value| value.len as usize);
         let freight = self.hold.unload(slot);
         let messages = freight.batch.events.len();
-        self.messages -= messages;
         let topic = &mut self.topics[freight.topic];
         topic.returned(freight.partition, self.now);
         // Not settled to the end only when the whole instance is gone.
@@ -266,7 +301,7 @@ impl KafkaSink {
         let mut outcome = self.shared.slots.outcome(freight.ticket).unwrap_or(gone);
         if let Outcome::Refused { code } = outcome
             && !freight.refused_here
-            && !topic.refused(freight.partition, freight.alone, messages as u32)
+            && !topic.refused(freight.partition, freight.alone)
         {
             outcome = Outcome::Lost { code };
         }
@@ -276,7 +311,7 @@ impl KafkaSink {
                 self.counters.messages_acked += messages as u64;
                 topic.arrived(freight.partition);
             }
-            Outcome::Refused { .. } => self.counters.batches_refused += 1,
+            Outcome::Refused { .. } | Outcome::Diverted => self.counters.batches_refused += 1,
             Outcome::Lost { code } => {
                 self.counters.batches_lost += 1;
                 // Neither the end of an instance nor the company of a refused record is the topic's fault.
@@ -286,132 +321,19 @@ impl KafkaSink {
                 }
             }
         }
-        Delivery { batch: freight.batch, outcome }
+        let refused = Refused { value_bytes, here, instance };
+        match (freight.letter, outcome) {
+            (Some(letter), _) => self.letter_back(freight.batch, letter, outcome, refused),
+            (None, Outcome::Refused { code }) if messages == 1 => self.divert(freight.batch, code, refused),
+            _ => Some(self.given_back(freight.batch, outcome)),
+        }
     }
 
-    /// The first half of `try_send`: where the batch goes, if it can go now.
-    fn place(&mut self, batch: &Batch) -> Result<Place, NoPlace> {
-        let messages = batch.events.len();
-        // A batch larger than the whole budget goes alone.
-        if self.closed || (self.messages > 0 && self.messages + messages > self.budget.messages_max) {
-            return Err(NoPlace::Full);
-        }
-        let item = batch.origin.item;
-        let bound = self.routes.get(&item).unwrap_or_else(|| panic!("{item:?} has no route: {batch:?}"));
-        let topic = &mut self.topics[bound.topic];
-        let partitions = topic.open().ok_or(NoPlace::Unavailable)?;
-        let lane = self.lanes.of(&batch.origin, &bound.route, bound.revision, &self.host);
-        let Some(partition) = lane.partition(bound.route.partition, batch, partitions) else {
-            if let super::route::Partition::Number(number) = bound.route.partition {
-                topic.no_partition(0, number, self.now);
-            }
-            return Err(NoPlace::Unavailable);
-        };
-        let instance = partition as usize % self.instances.len();
-        // A partition that has refused a batch takes one at a time: it must not hold up the others.
-        if !topic.known_to(instance, partition) {
-            return Err(NoPlace::Unavailable);
-        }
-        if !topic.admits(partition) {
-            return Err(NoPlace::Blocked);
-        }
-        if self.instances[instance].remainder.is_some() || self.instances[instance].replace_by.is_some() {
-            return Err(NoPlace::Full);
-        }
-        let slot = self.hold.vacancy().ok_or(NoPlace::Full)?;
-        Ok(Place { slot, instance, topic: bound.topic, partition })
+    /// A batch is the engine's again.
+    pub(super) fn given_back(&mut self, batch: Batch, outcome: Outcome) -> Delivery {
+        self.messages -= batch.events.len();
+        Delivery { batch, outcome }
     }
-
-    /// The second half: loads the batch and hands it over.
-    fn send(&mut self, place: Place, batch: Batch) -> TrySend {
-        let Place { slot, instance, topic, partition } = place;
-        let messages = batch.events.len();
-        let bound = &self.routes[&batch.origin.item];
-        let documents = match bound.route.format {
-            Format::Raw => None,
-            Format::Ecs { .. } => {
-                let lane = self.lanes.of(&batch.origin, &bound.route, bound.revision, &self.host);
-                let mut documents = self.hold.documents();
-                self.counters.messages_invalid_utf8 += ecs::render(&batch, &lane.ecs_rest, &mut documents);
-                Some(documents)
-            }
-        };
-        let ticket = self.shared.slots.open(slot, messages as u32);
-        let freight = Freight {
-            batch,
-            ticket,
-            instance,
-            topic,
-            partition,
-            documents,
-            alone: false,
-            refused_here: false,
-            finished: false,
-        };
-        self.hold.load(freight);
-        let handed = match self.too_large(slot) {
-            0 => self.hand_over(slot, 0),
-            records => self.refuse(slot, records),
-        };
-        if let (0, Some(code)) = (handed.cursor, handed.stopped) {
-            // librdkafka has nothing of it: as if it had never been here.
-            let batch = self.hold.unload(slot).batch;
-            match code {
-                code::QUEUE_FULL => {}
-                code::FATAL => self.rebuild(instance),
-                _ => self.topics[topic].lost(instance, code, self.now),
-            }
-            return TrySend::Full(batch);
-        }
-        self.messages += messages;
-        self.hold.at(slot).alone = self.topics[topic].sent(partition, self.now);
-        self.after(slot, handed);
-        TrySend::Sent
-    }
-
-    /// How many records of a batch librdkafka would refuse for their size.
-    fn too_large(&mut self, slot: u32) -> u64 {
-        let freight = self.hold.at(slot);
-        let bound = &self.routes[&freight.batch.origin.item];
-        let lane = self.lanes.of(&freight.batch.origin, &bound.route, bound.revision, &self.host);
-        let beside = RECORD_OVERHEAD_BYTES_MAX + lane.key.as_ref().map_or(0, |key| key.len());
-        let value_bytes_max = self.settings.message_bytes_max.saturating_sub(beside);
-        let (_, events) = freight.values();
-        events.iter().map(|event| u64::from(event.len as usize > value_bytes_max)).sum()
-    }
-
-    /// Refuses a whole batch before anything of it is sent, so that nothing of it is stored twice when
-    /// its records are sent one by one.
-    fn refuse(&mut self, slot: u32, records: u64) -> Handed {
-        let freight = self.hold.at(slot);
-        freight.refused_here = true;
-        self.counters.messages_too_large += records;
-        if self.shared.quota.take("larger than allowed here") {
-            let (path, bytes_max) = (&freight.batch.origin.path, self.settings.message_bytes_max);
-            warn!(records, bytes_max, %path, "the agent refuses records larger than `message_bytes_max`");
-        }
-        let events = freight.batch.events.len();
-        let finished = self.shared.slots.settle(freight.ticket, events as u32, code::MSG_SIZE_TOO_LARGE);
-        Handed { cursor: events, finished, ..Handed::default() }
-    }
-}
-
-/// Why a batch cannot go now.
-enum NoPlace {
-    /// There is no room.
-    Full,
-    /// Its topic is not to be had.
-    Unavailable,
-    /// Its partition takes nothing now.
-    Blocked,
-}
-
-/// Where a batch goes.
-struct Place {
-    slot: u32,
-    instance: usize,
-    topic: usize,
-    partition: i32,
 }
 
 impl Sink for KafkaSink {
@@ -428,11 +350,17 @@ impl Sink for KafkaSink {
     }
 
     fn poll_delivery(&mut self) -> Option<Delivery> {
-        if self.done.is_empty() {
-            self.advance();
-        }
-        if let Some(slot) = self.done.pop_front() {
-            return Some(self.give_back(slot));
+        loop {
+            if self.done.is_empty() {
+                self.advance();
+            }
+            if let Some(delivery) = self.letters.settled.pop_front() {
+                return Some(delivery);
+            }
+            let Some(slot) = self.done.pop_front() else { break };
+            if let Some(delivery) = self.give_back(slot) {
+                return Some(delivery);
+            }
         }
         let batch = self.abandoned.pop_front()?;
         self.counters.batches_lost += 1;

@@ -114,12 +114,50 @@ impl Slots {
     }
 }
 
-/// Kafka's codes that mean: this record will never be taken, however often it is sent.
-///
-/// 2 corrupt (librdkafka has tried again), 4 invalid size, 10 too large, 18 record list too large,
-/// 32 invalid timestamp, 87 invalid record.
+/// Why a record will never be taken, however often it is sent.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub enum Refusal {
+    /// Its checksum is wrong, also when librdkafka has tried again.
+    Corrupt,
+    /// It is larger than the topic or its brokers allow.
+    TooLarge,
+    /// Its timestamp is outside of what the topic allows.
+    Timestamp,
+    /// It breaks a rule of the topic: a compacted one wants keys, a policy of the brokers' something else.
+    Invalid,
+}
+
+impl Refusal {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Refusal; 4] = [Refusal::Corrupt, Refusal::TooLarge, Refusal::Timestamp, Refusal::Invalid];
+
+    /// The value of the label `reason`, and of the field in dead letters.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Refusal::Corrupt => "corrupt",
+            Refusal::TooLarge => "too_large",
+            Refusal::Timestamp => "timestamp",
+            Refusal::Invalid => "invalid",
+        }
+    }
+
+    /// What a code of Kafka's means, if it is a refusal for good: 2 corrupt, 4 invalid size, 10 too large, 18 record
+    /// list too large, 32 invalid timestamp, 87 invalid record.
+    pub(super) fn of(code: i32) -> Option<Refusal> {
+        match code {
+            2 => Some(Refusal::Corrupt),
+            4 | 10 | 18 => Some(Refusal::TooLarge),
+            32 => Some(Refusal::Timestamp),
+            87 => Some(Refusal::Invalid),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a code means that the record will never be taken.
 pub(super) fn refuses_for_good(code: i32) -> bool {
-    matches!(code, 2 | 4 | 10 | 18 | 32 | 87)
+    Refusal::of(code).is_some()
 }
 
 #[cfg(test)]

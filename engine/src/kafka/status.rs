@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::slots::Refusal;
+
 /// Counters since the start.
 #[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
 pub struct SinkCounters {
@@ -17,6 +19,12 @@ pub struct SinkCounters {
     pub batches_lost: u64,
     /// Records that were refused before they were sent, because they are larger than allowed here.
     pub messages_too_large: u64,
+    /// Records that were refused for good, each once, by [`Refusal`].
+    pub refused: [u64; Refusal::ALL.len()],
+    /// Records that were refused for their size and acknowledged when they were cut.
+    pub messages_cut: u64,
+    /// Records that were refused and are kept as dead letters.
+    pub dead_letters: u64,
     /// How often librdkafka's queue had no room.
     pub queue_full: u64,
     /// How often a batch was handed back.
@@ -69,6 +77,8 @@ pub struct SinkStatus {
     pub counters: SinkCounters,
     /// What is on its way.
     pub in_flight: InFlight,
+    /// Refused records that wait for their second way, or are on it to a file.
+    pub letters_waiting: usize,
     /// Messages, requests and events inside librdkafka.
     pub queue_messages: usize,
     /// Producer instances that work, of [`super::KafkaSettings::producers`].

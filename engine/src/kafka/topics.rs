@@ -60,7 +60,8 @@ struct Trouble {
 }
 
 /// After a refusal at least so many batches go alone, and twice as many each time up to the maximum, if
-/// the last refusal was less than [`TOGETHER_LONG`] batches ago.
+/// the last refusal was less than [`TOGETHER_LONG`] batches ago. The least is more than what the engine needs to
+/// find one record in the largest batch by halves.
 const ALONE_MIN: u32 = 32;
 const ALONE_MAX: u32 = 4096;
 const TOGETHER_LONG: u32 = 1024;
@@ -89,6 +90,11 @@ impl Topic {
             creating: false,
             wanted: true,
         }
+    }
+
+    /// Why it takes nothing now is known and told.
+    pub(super) fn is_in_trouble(&self) -> bool {
+        self.trouble.is_some()
     }
 
     fn text(&self) -> std::borrow::Cow<'_, str> {
@@ -225,11 +231,11 @@ impl Topic {
 
     /// A broker refuses a request as a whole, with everything that librdkafka put into it. Only for a
     /// batch that was alone is that a verdict (true); others must be sent again, one at a time.
-    pub(super) fn refused(&mut self, partition: i32, alone: bool, messages: u32) -> bool {
+    pub(super) fn refused(&mut self, partition: i32, alone: bool) -> bool {
         let flow = &mut self.flows[partition as usize];
         if alone {
-            // What the engine now sends singly must be alone as well.
-            flow.alone = flow.alone.max(ALONE_MIN).max(messages);
+            // The halves that the engine now sends must be alone as well.
+            flow.alone = flow.alone.max(ALONE_MIN);
         } else if flow.alone == 0 {
             let again = flow.together < TOGETHER_LONG;
             flow.alone_last =
@@ -404,7 +410,7 @@ mod tests {
         let mut topic = topic(1);
         topic.seen(0, &there(&[true, true]), false, at(0));
         assert!(!topic.sent(0, at(0)) && topic.admits(0) && !topic.sent(0, at(0)));
-        assert!(!topic.refused(0, false, 1) && !topic.refused(0, false, 1));
+        assert!(!topic.refused(0, false) && !topic.refused(0, false));
         assert!(!topic.admits(0) && topic.admits(1));
         topic.returned(0, at(0));
         topic.returned(0, at(0));
@@ -417,18 +423,18 @@ mod tests {
             topic.arrived(0);
         }
         send_alone(&mut topic);
-        assert!(topic.refused(0, true, 100));
-        for _ in 0..100 {
+        assert!(topic.refused(0, true));
+        for _ in 0..ALONE_MIN {
             send_alone(&mut topic);
             topic.arrived(0);
         }
         assert!(!topic.sent(0, at(0)), "together again");
         topic.returned(0, at(0));
-        topic.refused(0, false, 1);
+        topic.refused(0, false);
         assert_eq!(topic.flows[0].alone, 64, "soon again: for longer");
         topic.flows[0].alone = 0;
         topic.flows[0].together = TOGETHER_LONG;
-        topic.refused(0, false, 1);
+        topic.refused(0, false);
         assert_eq!(topic.flows[0].alone, ALONE_MIN);
     }
 

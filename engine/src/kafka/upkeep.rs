@@ -251,6 +251,7 @@ impl KafkaSink {
             self.abandoned.extend(abandoned);
             warn!(instance = instance.index, batches, "kafka producer did not end in time; left behind");
         }
+        self.close_letters(retire_until);
         flushed
     }
 

@@ -324,3 +324,68 @@ fn c11_a_byte_order_mark_is_kept_and_its_file_is_read_once() {
     let expected: [&[u8]; 4] = [b"\xef\xbb\xbfone", b"two", &wide[..wide.len() - 2], b"last"];
     assert_eq!(bytes(&site.whole()), expected);
 }
+
+/// Time, stream, tag and text of a line as containerd writes it.
+fn cri(stream: &str, tag: &str, text: &str) -> String {
+    format!("2026-01-02T03:04:05.123456789Z {stream} {tag} {text}\n")
+}
+
+#[test]
+fn c12_pieces_of_containers_are_joined_across_a_kill_and_nothing_is_lost() {
+    let site = Site::with_partitions(1);
+    let reading = || site.agent().set("item.container=cri").set("item.headers=true");
+    let agent = reading().start();
+    site.append(
+        "app.log",
+        cri("stdout", "F", "one") + &cri("stdout", "P", "be") + &cri("stderr", "F", "other"),
+    );
+    site.topic.await_value(b"one");
+    until_true("its position is kept", || agent.metric("logdrive_checkpoint_writes_total") > 0.0);
+    agent.kill();
+    site.append("app.log", cri("stdout", "P", "gin") + "no container writes this\n");
+    let agent = reading().start();
+    site.append("app.log", cri("stdout", "F", "ning") + &cri("stdout", "F", "last"));
+    site.topic.await_value(b"last");
+    until_true("all is acknowledged", || agent.metric("logdrive_file_lag_bytes") == 0.0);
+    assert_eq!(agent.metric("logdrive_lines_damaged_total"), 1.0);
+    agent.stop();
+    let mut records = site.whole();
+    // What was acknowledged and not yet remembered at the kill may be there twice.
+    records.dedup_by(|second, first| second.value == first.value);
+    assert_eq!(values(&records), ["one", "other", "no container writes this", "beginning", "last"]);
+    let header = |at: usize, name: &str| {
+        let found = records[at].headers.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| String::from_utf8(value.clone()).unwrap())
+    };
+    let place = cri("stdout", "F", "one").len().to_string();
+    assert_eq!(header(3, "offset"), Some(place), "where its first piece is");
+    assert_eq!((header(1, "stream"), header(2, "stream")), (Some("stderr".into()), None));
+    assert_eq!(header(1, "time").as_deref(), Some("2026-01-02T03:04:05.123456789Z"));
+}
+
+#[test]
+fn c12_lines_of_docker_with_names_from_the_path() {
+    let site = Site::with_partitions(1);
+    let name = format!("web-7d4b9_shop_nginx-{}.log", "0123456789abcdef".repeat(4));
+    std::fs::create_dir(site.log("containers")).unwrap();
+    let agent = site.reading("containers/*.log").set("item.container=docker").set("item.format=ecs").start();
+    let time = "2026-01-02T03:04:05.123456789Z";
+    let lines = [r#"say \"hi\" "#, r#"and bye\n"#]
+        .map(|log| format!("{{\"log\":\"{log}\",\"stream\":\"stdout\",\"time\":\"{time}\"}}\n"));
+    site.append(&format!("containers/{name}"), lines.concat());
+    site.topic.await_count(1);
+    agent.stop();
+    let records = site.whole();
+    let document: serde_json::Value = serde_json::from_slice(&records[0].value).unwrap();
+    for (field, value) in [
+        ("message", "say \"hi\" and bye"),
+        ("@timestamp", time),
+        ("stream", "stdout"),
+        ("kubernetes.namespace", "shop"),
+        ("kubernetes.pod.name", "web-7d4b9"),
+        ("kubernetes.container.name", "nginx"),
+    ] {
+        assert_eq!(document[field], value, "{document}");
+    }
+    assert_eq!((records.len(), &document["log.offset"]), (1, &0.into()));
+}

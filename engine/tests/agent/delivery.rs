@@ -5,7 +5,7 @@ use std::time::Duration;
 use rdkafka::mocking::MockCluster;
 use rdkafka_sys::{RDKafkaApiKey, RDKafkaRespErr};
 
-use crate::lines::{Family, append, assert_complete, assert_no_loss, assert_order_of_firsts};
+use crate::lines::{Family, append, assert_complete, assert_no_loss, assert_order_of_firsts, values};
 use crate::site::{Site, TOPIC, is_root};
 use crate::wait::until_true;
 
@@ -161,6 +161,64 @@ fn nothing_is_lost_after(refusal: Answer) {
 #[test]
 fn k08_a_batch_that_is_too_large_is_split() {
     nothing_is_lost_after(Answer::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+}
+
+/// Codes of the answers to the next requests; the mock takes 0 for none.
+fn answer(site: &Site, answers: &[Option<Answer>]) {
+    let answers = answers.iter().map(|answer| answer.unwrap_or(Answer::RD_KAFKA_RESP_ERR_NO_ERROR));
+    site.kafka.request_errors(RDKafkaApiKey::Produce, &answers.collect::<Vec<_>>());
+}
+
+const TOO_LARGE: Option<Answer> = Some(Answer::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+
+#[test]
+fn k08_a_record_that_is_cut_stays_in_its_place() {
+    let site = Site::with_partitions(1);
+    let large = "L".repeat(2000);
+    site.append("app.log", format!("before\n{large}\nafter\n"));
+    // All three with others and alone; the first half; the second half; the large one; what is left of it.
+    answer(&site, &[TOO_LARGE, TOO_LARGE, None, TOO_LARGE, TOO_LARGE, TOO_LARGE]);
+    let agent = site.agent().set("kafka.on_refused=truncate").start();
+    site.topic.await_value(b"after");
+    until_true("all is acknowledged", || agent.metric("logdrive_file_lag_bytes") == 0.0);
+    assert_eq!(agent.metric("logdrive_records_cut_total"), 1.0);
+    assert_eq!(agent.metric("logdrive_records_refused_total"), 1.0);
+    assert_eq!(agent.metric("logdrive_lines_dropped_total"), 0.0);
+    agent.stop();
+    let records = site.whole();
+    assert_eq!(values(&records), ["before", &large[..500], "after"]);
+    assert_eq!(records[1].headers, [("truncated".to_owned(), b"2000".to_vec())]);
+}
+
+#[test]
+fn k08_dead_letters_in_a_file_survive_a_kill() {
+    let site = Site::with_partitions(1);
+    let letters = site.root().join("letters");
+    let keeping = || {
+        let file = format!("kafka.dead_letter.file={}", letters.display());
+        site.agent().set("kafka.on_refused=dead_letter").set(file)
+    };
+    site.append("app.log", b"bad \xff\n");
+    answer(&site, &[TOO_LARGE, TOO_LARGE]);
+    let agent = keeping().start();
+    until_true("it is kept", || agent.metric("logdrive_lines_dead_lettered_total") == 1.0);
+    assert_eq!(agent.metric("logdrive_lines_dropped_total"), 0.0);
+    until_true("its position too", || agent.metric("logdrive_checkpoint_writes_total") > 0.0);
+    agent.kill();
+    let kept = std::fs::read_to_string(&letters).unwrap();
+    let letter: serde_json::Value = serde_json::from_str(kept.trim_end()).unwrap();
+    let path = site.log("app.log");
+    for (field, value) in [("reason", "too_large"), ("topic", TOPIC), ("line_base64", "YmFkIP8=")] {
+        assert_eq!(letter[field], value, "{letter}");
+    }
+    assert_eq!((&letter["path"], &letter["offset"]), (&path.to_str().unwrap().into(), &0.into()));
+
+    site.append("app.log", "good\n");
+    let agent = keeping().start();
+    site.topic.await_value(b"good");
+    agent.stop();
+    assert_eq!(std::fs::read_to_string(&letters).unwrap(), kept, "it is not refused again");
+    assert_eq!(values(&site.whole()), ["good"]);
 }
 
 #[test]

@@ -132,6 +132,34 @@ fn k08_a_record_that_the_topic_refuses_is_counted_and_the_file_goes_on() {
 
 #[test]
 #[ignore = "needs a broker: run scripts/test"]
+fn k08_what_a_topic_refuses_is_in_the_topic_of_dead_letters() {
+    let mut real = Real::new();
+    let topic = real.create_topic(&[("max.message.bytes", "20000")]);
+    let refusing = real.topic.clone();
+    real.topic.push_str("-dead");
+    let dead = real.create_topic(&[]);
+    let place = format!("kafka.dead_letter.topic={}", real.topic);
+    real.topic.clone_from(&refusing);
+    let agent =
+        real.agent().args("--compression none").set("kafka.on_refused=dead_letter").set(place).start();
+    let large = "L".repeat(50_000);
+    let mut written: Vec<String> = (0..200).map(|at| format!("small {at}")).collect();
+    written[120].clone_from(&large);
+    append(real.log("app.log"), written.join("\n") + "\n");
+    topic.await_value(b"small 199");
+    until_true("all is settled", || agent.metric("logdrive_file_lag_bytes") == 0.0);
+    assert_eq!(agent.metric("logdrive_lines_dead_lettered_total"), 1.0);
+    agent.stop();
+    let letters = dead.whole();
+    assert_eq!(values(&letters), [&large[..]]);
+    let reason = letters[0].headers.iter().find(|(name, _)| name == "reason_code");
+    assert_eq!(reason.map(|(_, code)| &code[..]), Some(&b"10"[..]), "{:?}", letters[0].headers);
+    written.retain(|line| line.len() < 20_000);
+    assert_eq!(values(&topic.whole()), written);
+}
+
+#[test]
+#[ignore = "needs a broker: run scripts/test"]
 fn k23_the_broker_is_stopped_for_a_while() {
     let real = Real::new();
     let topic = real.create_topic(&[]);

@@ -45,6 +45,8 @@ pub fn route(topic: &str) -> Route {
         key: Key::None,
         format: Format::Raw,
         headers: false,
+        container: false,
+        on_refused: None,
     }
 }
 
@@ -114,6 +116,7 @@ impl Bed {
             lines: events.len() as u32,
             events,
             dropped: logdrive_core::frame::Dropped::default(),
+            details: Vec::new(),
             read_at: logdrive_core::position::Nanos(0),
             read_at_ms: 1_767_323_045_678,
         }

@@ -240,6 +240,7 @@ fn policy(item: usize, pace: u8) -> ItemPolicy {
             unit: EventUnit::Line,
             include_lines: None,
             exclude_lines: None,
+            wrapping: None,
         },
         read_from: ReadFrom::Beginning,
         seen_before: true,

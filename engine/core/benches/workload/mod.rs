@@ -98,6 +98,7 @@ pub fn policy(shape: Shape) -> FramePolicy {
         },
         include_lines: None,
         exclude_lines: None,
+        wrapping: None,
     }
 }
 

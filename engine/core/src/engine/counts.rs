@@ -80,7 +80,7 @@ impl From<Tally> for Amount {
 /// Counters of one item since the start, in lines and in bytes:
 ///
 /// ```text
-/// read = acked + filtered + long + refused + vanished + replayed + in flight
+/// read = acked + diverted + filtered + long + refused + vanished + replayed + in flight
 /// ```
 #[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
 pub struct ItemCounts {
@@ -88,11 +88,13 @@ pub struct ItemCounts {
     pub read: Amount,
     /// What Kafka has acknowledged.
     pub acked: Amount,
+    /// What Kafka refused for good and is kept as dead letters.
+    pub diverted: Amount,
     /// What the item's filters left out.
     pub filtered: Amount,
     /// Over-long lines that were dropped, and what was cut off the others.
     pub long: Amount,
-    /// What Kafka refused for good.
+    /// What Kafka refused for good, and is kept nowhere else.
     pub refused: Amount,
     /// What was lost on the way and cannot be read again: its file is truncated or gone.
     pub vanished: Amount,
@@ -102,6 +104,8 @@ pub struct ItemCounts {
     pub in_flight: Amount,
     /// Over-long lines of which the beginning was sent.
     pub lines_truncated: u64,
+    /// Lines of containers that could not be unwrapped.
+    pub lines_damaged: u64,
     /// Bytes known to be there and never framed, because the file went first.
     pub bytes_gone: u64,
     /// Time in which a file of it could have been read, had its rate limits allowed it.
@@ -112,6 +116,7 @@ pub struct ItemCounts {
 #[derive(Copy, Clone, Debug)]
 pub(super) enum Fate {
     Acked,
+    Diverted,
     Refused,
     Vanished,
     Replayed,
@@ -136,6 +141,7 @@ impl ItemCounts {
         self.filtered += dropped.filtered.into();
         self.long += dropped.long.into();
         self.lines_truncated += u64::from(dropped.truncated);
+        self.lines_damaged += u64::from(dropped.damaged);
         self.land(amount, fate);
     }
 
@@ -145,6 +151,7 @@ impl ItemCounts {
         self.in_flight.bytes -= amount.bytes;
         *match fate {
             Fate::Acked => &mut self.acked,
+            Fate::Diverted => &mut self.diverted,
             Fate::Refused => &mut self.refused,
             Fate::Vanished => &mut self.vanished,
             Fate::Replayed => &mut self.replayed,

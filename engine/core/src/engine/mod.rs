@@ -29,7 +29,7 @@ use crate::batch::Event;
 use crate::checkpoint::Checkpoint;
 use crate::chunk::ChunkPool;
 use crate::discover::RawPath;
-use crate::frame::FramePolicy;
+use crate::frame::{Detail, FramePolicy};
 use crate::pace::{BytePace, Pace, Waited};
 use crate::plan::{ItemPolicy, Limits};
 use crate::position::{Nanos, Position};
@@ -301,6 +301,7 @@ pub struct Engine {
     ops: VecDeque<Op>,
     batches: u64,
     spare_events: Vec<Vec<Event>>,
+    spare_details: Vec<Vec<Detail>>,
     counts: Counts,
     reads_in_flight: usize,
     /// Over all items.
@@ -358,6 +359,7 @@ impl Engine {
             ops: VecDeque::new(),
             batches: 0,
             spare_events: Vec::new(),
+            spare_details: Vec::new(),
             counts: Counts::default(),
             reads_in_flight: 0,
             byte_pace: None,

@@ -1,11 +1,13 @@
 //! Turns, reads, and what becomes of what was read.
 
+use alloc::vec::Vec;
+
 use bytes::BytesMut;
 
 use super::counts::{Amount, Fate};
 use super::{Engine, Op};
 use crate::batch::{Batch, BatchId};
-use crate::frame::{End, Limit};
+use crate::frame::{End, Limit, Unwrapped};
 use crate::ledger::Mark;
 use crate::position::{Nanos, Position, Span};
 use crate::source::{Guard, SourceId};
@@ -182,7 +184,14 @@ impl Engine {
     }
 
     fn frame_read(&mut self, id: SourceId, buffer: BytesMut, want: usize, now: Nanos, wall_ms: i64) {
+        let Some(mut unwrapped) = self.room_to_unwrap(id, &buffer) else {
+            // The file is read again when a batch has given its memory back.
+            self.pool.settle(buffer, 0, 0);
+            self.rest(id, now + self.limits.rest);
+            return;
+        };
         let mut events = self.spare_events.pop().unwrap_or_default();
+        let mut details = Vec::new();
         let tail = self.tails.get_mut(id).expect("the caller found it");
         let item = &mut self.items[tail.origin.item.0 as usize];
         let policy = &item.policy.frame;
@@ -202,9 +211,16 @@ impl Engine {
         };
         let cautious = tail.framed.position < tail.cautious_until;
         let allowed = item.lines_allowed(now);
-        let limit =
-            Limit { events_max: if cautious { 1 } else { BATCH_EVENTS_MAX }, lines_max: allowed.max(1) };
-        let framed = policy.frame(data, tail.framed.skipping, end, limit, &mut events);
+        let events_max = if cautious { tail.cautious_events.min(BATCH_EVENTS_MAX) } else { BATCH_EVENTS_MAX };
+        let limit = Limit { events_max, lines_max: allowed.max(1) };
+        let framed = match (policy.wrapping, &mut unwrapped) {
+            (Some(wrapping), Some(bytes)) => {
+                details = self.spare_details.pop().unwrap_or_default();
+                let into = Unwrapped { bytes, events: &mut events, details: &mut details };
+                policy.unwrap_lines(wrapping, data, tail.framed.skipping, end, limit, into)
+            }
+            _ => policy.frame(data, tail.framed.skipping, end, limit, &mut events),
+        };
         let limited = events.len() >= limit.events_max || framed.lines >= limit.lines_max;
         if framed.settled > 0 {
             tail.torn = end == End::Flush && data[framed.settled - 1] != b'\n';
@@ -239,7 +255,14 @@ impl Engine {
         let buffer_min = policy.buffer_bytes_min();
         tail.plan_next(framed.settled, grown, buffer_min, self.limits.rest.as_nanos() as u64, now);
 
-        let bytes = self.pool.settle(buffer, guarded, framed.settled);
+        let bytes = match unwrapped {
+            None => self.pool.settle(buffer, guarded, framed.settled),
+            Some(unwrapped) => {
+                let len = unwrapped.len();
+                self.pool.settle(buffer, 0, 0);
+                self.pool.settle(unwrapped, 0, len)
+            }
+        };
         if framed.settled == 0 {
             self.spare_events.push(events);
             self.proceed(id, now);
@@ -264,6 +287,7 @@ impl Engine {
             span,
             bytes,
             events,
+            details,
             lines: framed.lines,
             dropped: framed.dropped,
             read_at: now,
@@ -271,6 +295,17 @@ impl Engine {
         };
         tail.state = State::Held { batch, before };
         self.held.push_back(id);
+    }
+
+    /// A buffer for the lines that are unwrapped from a read, if its item wants that; `None` if there is no memory.
+    fn room_to_unwrap(&mut self, id: SourceId, read: &BytesMut) -> Option<Option<BytesMut>> {
+        let wrapped = self.tails.get(id).and_then(|tail| self.frame_policy(tail).wrapping).is_some();
+        if !wrapped || read.is_empty() {
+            return Some(None);
+        }
+        let buffer = self.pool.lease(read.len());
+        self.starved = buffer.is_none();
+        Some(Some(buffer?))
     }
 
     /// After a read is settled and its batch, if there was one, is with the sink: what next.

@@ -1,6 +1,7 @@
 //! Batches to the sink, deliveries back, and what is worth remembering.
 
 use alloc::sync::Arc;
+use core::time::Duration;
 
 use super::counts::{Amount, Fate};
 use super::{Engine, Note, Op};
@@ -89,6 +90,11 @@ impl Engine {
             events.clear();
             self.spare_events.push(events);
         }
+        let mut details = batch.details;
+        if details.capacity() > 0 && self.spare_details.len() < SPARE_EVENTS_MAX {
+            details.clear();
+            self.spare_details.push(details);
+        }
     }
 
     /// Takes a batch back from Kafka.
@@ -96,7 +102,7 @@ impl Engine {
         let Delivery { batch, outcome } = delivery;
         let (id, batch_id, span, amount) = (batch.source, batch.id, batch.span, Amount::of(&batch));
         let dropped = batch.dropped;
-        let single = batch.events.len() == 1;
+        let events = batch.events.len();
         let item = batch.origin.item.0 as usize;
         self.recycle(batch);
         let counts = &mut self.items[item].counts;
@@ -105,9 +111,16 @@ impl Engine {
         match outcome {
             Outcome::Acked => {
                 counts.settle(amount, dropped, Fate::Acked);
+                if span.start < tail.cautious_until {
+                    tail.cautious_events = tail.cautious_events.saturating_mul(2);
+                }
                 self.settle_span(id, batch_id);
             }
-            Outcome::Refused { code } if single => {
+            Outcome::Diverted => {
+                counts.settle(amount, dropped, Fate::Diverted);
+                self.settle_span(id, batch_id);
+            }
+            Outcome::Refused { code } if events == 1 || tail.is_smallest(span.start) => {
                 counts.settle(amount, dropped, Fate::Refused);
                 let path = tail.names.first().cloned();
                 let path = path.unwrap_or_else(|| Arc::from(tail.origin.path.as_bytes()));
@@ -117,11 +130,13 @@ impl Engine {
             Outcome::Refused { code } => {
                 tail.lost += amount;
                 tail.cautious_until = tail.cautious_until.max(span.end);
+                tail.cautious_events = events / 2;
                 tail.lost_code = code;
                 tail.ledger.lost(batch_id);
             }
             Outcome::Lost { code } => {
                 tail.lost += amount;
+                tail.lost_on_the_way = true;
                 self.counts.batches_lost += 1;
                 tail.lost_code = code;
                 tail.ledger.lost(batch_id);
@@ -167,7 +182,8 @@ impl Engine {
     /// back to what is acknowledged.
     fn read_again(&mut self, id: SourceId, mark: Mark, now: Nanos) {
         let Some(tail) = self.tails.get_mut(id) else { return };
-        let pause = tail.back_off();
+        let on_the_way = core::mem::take(&mut tail.lost_on_the_way);
+        let pause = if on_the_way { tail.back_off() } else { Duration::ZERO };
         let ended = matches!(tail.state, State::Ended);
         if ended {
             return;

@@ -10,11 +10,13 @@
 //! gives the same events. Two things are outside of that: [`End::Flush`], which takes what is there
 //! for complete, and how many lines a chunk ([`EventUnit::Chunk`]) joins.
 
+mod container;
 mod pass;
 #[cfg(test)]
 mod reference;
 #[cfg(test)]
 mod tests;
+mod wrapped;
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -22,7 +24,9 @@ use core::time::Duration;
 use regex::bytes::{Regex, RegexSet};
 
 use crate::batch::Event;
+pub use container::{Detail, Unwrapped};
 use pass::Pass;
+pub use wrapped::{Stream, Wrapping};
 
 /// What to do with a line (or multiline event) longer than [`FramePolicy::line_bytes_max`].
 #[derive(Copy, Clone, Eq, PartialEq, Debug, Default)]
@@ -83,6 +87,9 @@ pub struct FramePolicy {
     pub include_lines: Option<RegexSet>,
     /// Events that match one of these are not sent.
     pub exclude_lines: Option<RegexSet>,
+    /// How a container runtime wraps the lines; then they are unwrapped with [`FramePolicy::unwrap_lines`]. Not
+    /// together with [`EventUnit::Chunk`] or `multiline_start`.
+    pub wrapping: Option<Wrapping>,
 }
 
 /// What is known about the end of the bytes that are framed.
@@ -135,6 +142,8 @@ pub struct Dropped {
     pub long: Tally,
     /// Events of which the beginning was sent and the rest dropped; what was dropped is in `long`.
     pub truncated: u32,
+    /// Lines that could not be unwrapped, and were taken as they are.
+    pub damaged: u32,
 }
 
 /// The outcome of one pass over the bytes of a read.
@@ -173,6 +182,9 @@ impl FramePolicy {
     /// The smallest read that always settles something, however long a line is.
     #[must_use]
     pub fn buffer_bytes_min(&self) -> usize {
+        if self.wrapping.is_some() {
+            return self.group_buffer_bytes_min();
+        }
         // The longest legal line, and the two bytes that show whether it ends there.
         let line = self.line_bytes_max.max(1).saturating_add(2);
         // A multiline event ends where the line behind it is known to begin another.

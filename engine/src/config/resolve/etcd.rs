@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::item::legal_name;
 use super::kafka::{hosts, plain};
-use super::{Judge, absolute, credentials};
+use super::{Judge, absolute, credentials, legal_name};
 use crate::config::plan::{EtcdLogin, EtcdPlan};
 use crate::config::problem::Placed;
 use crate::config::written::Section;

@@ -2,18 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use logdrive_core::frame::{CarriageReturn, EventUnit, FramePolicy, LongLine};
+use logdrive_core::frame::{CarriageReturn, EventUnit, FramePolicy, LongLine, Wrapping};
 use regex::bytes::{Regex, RegexSet};
 
-use super::{Judge, read_from};
+use super::{Judge, legal_name, on_refused, read_from};
 use crate::config::patterns::{check_exclude, check_include};
 use crate::config::plan::{Format, FramePlan, ItemPlan, Origin, Partition, RecordKey, Symlinks};
 use crate::config::problem::{At, Placed};
 use crate::config::units;
 use crate::config::written::Section;
-
-/// The longest name of a topic in Kafka; items keep to it, since they are named after topics.
-const NAME_BYTES_MAX: usize = 249;
 
 /// A path has at most 4,096 bytes (`PATH_MAX`), which may triple when it is not UTF-8; it stands in the
 /// key and in a header, beside the host, numbers, and Kafka's own framing of record and batch.
@@ -28,6 +25,10 @@ const JSON_GROWTH_MAX: u64 = 6;
 /// The default of `line_bytes_max` under `format = "ecs"`: even if every byte grows, the document stays
 /// below the default of `message_bytes_max`.
 const ECS_LINE_BYTES: u64 = 160_000;
+
+/// The default of `line_bytes_max` for containers: with it, what has to be read at once always fits into a read
+/// buffer of the smallest size.
+const CONTAINER_LINE_BYTES: u64 = 128 * 1024;
 
 /// The longest line that becomes a record of at most `message_bytes_max` whatever it holds: as it is, or in a document
 /// with fields of so many bytes (names and values, and six more for each).
@@ -100,6 +101,7 @@ pub(super) fn plan(section: &Section, message_bytes_max: u64, judge: &mut Judge<
         rate_limit: section.count("item.rate_limit").and_then(|lines| lines.try_into().ok()),
         headers: section.flag("item.headers"),
         partition: partition(section, key, judge),
+        on_refused: on_refused(section, "item.on_refused"),
         key,
         name: name?,
         origin: Origin::File,
@@ -126,21 +128,6 @@ fn globs(
         }
     }
     good.then(|| texts.into_iter().map(|text| text.value).collect())
-}
-
-pub(super) fn legal_name(key: &str, name: &str) -> Result<(), String> {
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if name.is_empty()
-        || name.len() > NAME_BYTES_MAX
-        || !name.chars().all(legal)
-        || name == "."
-        || name == ".."
-    {
-        return Err(format!(
-            "`{key}` is {name:?}; allowed: 1 to {NAME_BYTES_MAX} letters, digits, `.`, `_` and `-`"
-        ));
-    }
-    Ok(())
 }
 
 fn format(section: &Section, judge: &mut Judge<'_>) -> Format {
@@ -170,7 +157,15 @@ fn frame(section: &Section, format: &Format, judge: &mut Judge<'_>) -> Option<Fr
     if is_chunk {
         one_span_of_the_file(section, format, carriage_return, judge);
     }
+    let wrapping = match section.word("item.container") {
+        "docker" => Some(Wrapping::Docker),
+        "cri" => Some(Wrapping::Cri),
+        _ => None,
+    };
     let multiline = section.table("item.multiline").is_some();
+    if wrapping.is_some() {
+        unwrapped_one_by_one(section, is_chunk, judge);
+    }
     if multiline && section.has("item.flush_after") {
         judge.refuse(
             &section.at("item.flush_after"),
@@ -184,6 +179,7 @@ fn frame(section: &Section, format: &Format, judge: &mut Judge<'_>) -> Option<Fr
     let include_lines = regexes(section, "item.include_lines", judge);
     let exclude_lines = regexes(section, "item.exclude_lines", judge);
     let line_bytes_max = match format {
+        _ if wrapping.is_some() && !section.has("item.line_bytes_max") => CONTAINER_LINE_BYTES,
         Format::Ecs { .. } if !section.has("item.line_bytes_max") => ECS_LINE_BYTES,
         _ => section.size("item.line_bytes_max"),
     };
@@ -207,7 +203,21 @@ fn frame(section: &Section, format: &Format, judge: &mut Judge<'_>) -> Option<Fr
         },
         include_lines: include_lines?,
         exclude_lines: exclude_lines?,
+        wrapping,
     }))
+}
+
+/// Events of containers are copied out of the file line by line.
+fn unwrapped_one_by_one(section: &Section, is_chunk: bool, judge: &mut Judge<'_>) {
+    let multiline = section.table("item.multiline").cloned();
+    let chunk = is_chunk.then(|| section.at("item.framing"));
+    for (name, at) in [("multiline", multiline), ("framing = \"chunk\"", chunk)] {
+        if let Some(at) = at {
+            let why =
+                format!("`{name}` works on the lines of the file, and `container` unwraps these; choose one");
+            judge.refuse(&at, why);
+        }
+    }
 }
 
 /// A chunk is one span of the file as it is: what joins or changes lines excludes it. Filters do not: a

@@ -1,7 +1,9 @@
 //! `[kafka]` and the tables below it.
 
-use super::{Judge, credentials, options};
-use crate::config::plan::{Acks, Compression, CreateTopics, KafkaPlan, SaslPlan};
+use super::{Judge, credentials, legal_name, on_refused, options};
+use crate::config::plan::{
+    Acks, Compression, CreateTopics, DeadLetters, KafkaPlan, LetterPlace, OnRefused, SaslPlan,
+};
 use crate::config::written::Section;
 
 pub(super) fn plan(top: &Section, judge: &mut Judge<'_>) -> Option<KafkaPlan> {
@@ -27,6 +29,10 @@ pub(super) fn plan(top: &Section, judge: &mut Judge<'_>) -> Option<KafkaPlan> {
     }
     let client_id = top.text("kafka.client_id").map(|text| plain("client_id", text));
     let client_id = client_id.and_then(|result| judge.accept(top, "kafka.client_id", result));
+    let dead_letters = match top.table("kafka.dead_letter") {
+        Some(_) => Some(dead_letters(top, judge)?),
+        None => None,
+    };
     let tls = match top.table("kafka.tls") {
         Some(_) => Some(credentials::tls(top, "kafka.tls", judge)?),
         None => None,
@@ -49,6 +55,8 @@ pub(super) fn plan(top: &Section, judge: &mut Judge<'_>) -> Option<KafkaPlan> {
         message_bytes_max,
         producers: top.number("kafka.producers"),
         stall_timeout: top.duration("kafka.stall_timeout"),
+        on_refused: on_refused(top, "kafka.on_refused").unwrap_or(OnRefused::Drop),
+        dead_letters,
         create_topics: top.table("kafka.create_topics").map(|_| CreateTopics {
             partitions: top.count("kafka.create_topics.partitions").and_then(|count| count.try_into().ok()),
             replication: top.count("kafka.create_topics.replication").and_then(|count| count.try_into().ok()),
@@ -152,6 +160,31 @@ pub(super) fn plain(key: &str, text: String) -> Result<String, String> {
         return Err(format!("`{key}` holds a control character"));
     }
     Ok(text)
+}
+
+fn dead_letters(top: &Section, judge: &mut Judge<'_>) -> Option<DeadLetters> {
+    let (topic, file) = ("kafka.dead_letter.topic", "kafka.dead_letter.file");
+    judge.needs(top, "kafka.dead_letter.file_bytes_max", top.has(file), "`file`");
+    let place = match (top.has(topic), top.has(file)) {
+        (true, true) => {
+            judge.refuse(&top.at(file), "`topic` and `file` cannot both be the place of dead letters");
+            return None;
+        }
+        (false, false) => {
+            judge.refuse(&top.at(topic), "missing key `topic` (or `file`) in `[kafka.dead_letter]`");
+            return None;
+        }
+        (true, false) => {
+            let name = top.text(topic)?;
+            judge.accept(top, topic, legal_name("topic", &name))?;
+            LetterPlace::Topic(name)
+        }
+        (false, true) => LetterPlace::File {
+            path: judge.path(top, file)?,
+            bytes_max: top.size("kafka.dead_letter.file_bytes_max"),
+        },
+    };
+    Some(DeadLetters { place, drop_on_failure: top.word("kafka.dead_letter.on_failure") == "drop" })
 }
 
 fn sasl(top: &Section, judge: &mut Judge<'_>) -> Option<SaslPlan> {

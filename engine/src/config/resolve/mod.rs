@@ -12,12 +12,16 @@ pub(crate) use options::refusal as option_refusal;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::keys::{Fallback, ITEM, KEYS, OPTIONAL_SECTIONS};
 use super::patterns::Patterns;
-use super::plan::{EtcdPlan, IoChoice, IoPriority, ItemPlan, LimitsPlan, LogPlan, Plan, ReadFrom, StatePlan};
+use super::plan::{
+    EtcdPlan, IoChoice, IoPriority, ItemPlan, KafkaPlan, LetterPlace, LimitsPlan, LogPlan, OnRefused, Plan,
+    ReadFrom, StatePlan,
+};
 use super::problem::{At, Problem};
 use super::written::{FileConfig, Section, heading};
 use crate::logging::LogFormat;
@@ -38,6 +42,8 @@ const LINES_IN_FLIGHT_MIN: u64 = 4;
 
 /// A hundred cores: more than the agent has threads for.
 const CPU_PERCENT_MAX: u32 = 10_000;
+/// The longest name of a topic in Kafka; items keep to it, since they are named after topics.
+const NAME_BYTES_MAX: usize = 249;
 
 /// What the plan takes from the machine instead of from the configuration.
 #[derive(Clone, Debug)]
@@ -145,13 +151,18 @@ pub(super) fn plan(config: &FileConfig, host: &Host, problems: &mut Vec<Problem>
     }
     let kafka = kafka::plan(top, &mut judge);
     let items = item::plans(&config.items, top.size("kafka.message_bytes_max"), &mut judge);
-    let limits = limits(top, host, items.iter().map(|item| item.frame.line_bytes_max as u64), &mut judge);
+    let limits = limits(top, host, items.iter().map(held_bytes_max), &mut judge);
     let state = state(top, host, &mut judge);
     let http = http(top, &mut judge);
     if !judge.problems.is_empty() {
         return None;
     }
     let patterns = Patterns::new(items.iter().map(|item| (&item.include[..], &item.exclude[..])));
+    let patterns = patterns.expect("each pattern is checked");
+    let kafka = kafka?;
+    if !dead_letters_rest(config, &kafka, &items, &patterns, &mut judge) {
+        return None;
+    }
     Some(Plan {
         io: match top.word("io") {
             "uring" => IoChoice::Uring,
@@ -159,8 +170,8 @@ pub(super) fn plan(config: &FileConfig, host: &Host, problems: &mut Vec<Problem>
             _ => IoChoice::Auto,
         },
         shutdown_timeout: top.duration("shutdown_timeout"),
-        kafka: kafka?,
-        patterns: Arc::new(patterns.expect("each pattern is checked")),
+        kafka,
+        patterns: Arc::new(patterns),
         items,
         etcd,
         limits,
@@ -171,6 +182,51 @@ pub(super) fn plan(config: &FileConfig, host: &Host, problems: &mut Vec<Problem>
         watch_config: top.flag("watch.config"),
         warnings: judge.warnings,
     })
+}
+
+/// Whether dead letters have a place, from which none is sent again.
+fn dead_letters_rest(
+    config: &FileConfig,
+    kafka: &KafkaPlan,
+    items: &[ItemPlan],
+    patterns: &Patterns,
+    judge: &mut Judge<'_>,
+) -> bool {
+    let wants = |item: &ItemPlan| item.on_refused.unwrap_or(kafka.on_refused) == OnRefused::DeadLetter;
+    let (at, why) = match kafka.dead_letters.as_ref().map(|dead| &dead.place) {
+        None => {
+            let Some(item) = items.iter().position(wants) else { return true };
+            let at = match items[item].on_refused {
+                Some(_) => config.items[item].at("item.on_refused"),
+                None => config.top.at("kafka.on_refused"),
+            };
+            (at, "`on_refused = \"dead_letter\"` needs `topic` or `file` in `[kafka.dead_letter]`".to_owned())
+        }
+        Some(LetterPlace::Topic(topic)) if items.iter().any(|item| item.topic == *topic && wants(item)) => {
+            let why = format!(
+                "`topic` is {topic:?}, where an item sends to: what it refuses, it would refuse again"
+            );
+            (config.top.at("kafka.dead_letter.topic"), why)
+        }
+        Some(LetterPlace::File { path, .. })
+            if patterns.first_match(path.as_os_str().as_bytes()).is_some() =>
+        {
+            let why =
+                format!("`file` is {path:?}, which an item reads: each dead letter would be sent again");
+            (config.top.at("kafka.dead_letter.file"), why)
+        }
+        Some(_) => return true,
+    };
+    judge.refuse(&at, why);
+    false
+}
+
+/// What must be in memory at once to settle a line of an item, in bytes.
+fn held_bytes_max(item: &ItemPlan) -> u64 {
+    match item.frame.wrapping {
+        None => item.frame.line_bytes_max as u64,
+        Some(_) => item.frame.buffer_bytes_min() as u64,
+    }
 }
 
 fn limits(top: &Section, host: &Host, lines: impl Iterator<Item = u64>, judge: &mut Judge<'_>) -> LimitsPlan {
@@ -316,6 +372,32 @@ fn read_from(section: &Section, path: &str) -> ReadFrom {
     match section.word(path) {
         "beginning" => ReadFrom::Beginning,
         _ => ReadFrom::End,
+    }
+}
+
+/// Whether it can be the name of a topic, or of an item.
+fn legal_name(key: &str, name: &str) -> Result<(), String> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if name.is_empty()
+        || name.len() > NAME_BYTES_MAX
+        || !name.chars().all(legal)
+        || name == "."
+        || name == ".."
+    {
+        return Err(format!(
+            "`{key}` is {name:?}; allowed: 1 to {NAME_BYTES_MAX} letters, digits, `.`, `_` and `-`"
+        ));
+    }
+    Ok(())
+}
+
+/// `None`: it is not written.
+fn on_refused(section: &Section, path: &str) -> Option<OnRefused> {
+    match section.word(path) {
+        "drop" => Some(OnRefused::Drop),
+        "truncate" => Some(OnRefused::Truncate),
+        "dead_letter" => Some(OnRefused::DeadLetter),
+        _ => None,
     }
 }
 

@@ -18,7 +18,7 @@ use rdkafka_sys as sys;
 
 pub(super) use admin::{Described, TopicSeen};
 pub(super) use event::{Event, Kind};
-pub(super) use produce::{HeaderSet, Message, Topic, partition_of_key};
+pub(super) use produce::{HEADERS_MAX, HeaderSet, Message, Topic, partition_of_key};
 
 /// librdkafka's codes that this module or the sink names. Negative ones are its own.
 pub(super) mod code {

@@ -127,8 +127,7 @@ impl Topic {
         let memory = |ptr: *mut c_void, size: usize| sys::rd_kafka_vu_s__bindgen_ty_1 {
             mem: sys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 { ptr, size },
         };
-        let header = |at: usize| {
-            let (name, value) = headers.0[at];
+        let header = |&(name, value): &(&'static CStr, &[u8])| {
             let header = sys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_2 {
                 name: name.as_ptr(),
                 val: value.as_ptr().cast(),
@@ -136,7 +135,7 @@ impl Topic {
             };
             (vtype::RD_KAFKA_VTYPE_HEADER, sys::rd_kafka_vu_s__bindgen_ty_1 { header })
         };
-        let values = [
+        let fixed = [
             (vtype::RD_KAFKA_VTYPE_RKT, sys::rd_kafka_vu_s__bindgen_ty_1 { rkt: self.rkt.as_ptr() }),
             (vtype::RD_KAFKA_VTYPE_PARTITION, sys::rd_kafka_vu_s__bindgen_ty_1 { i32_: partition }),
             (vtype::RD_KAFKA_VTYPE_MSGFLAGS, sys::rd_kafka_vu_s__bindgen_ty_1 { i: 0 }),
@@ -144,15 +143,17 @@ impl Topic {
             (vtype::RD_KAFKA_VTYPE_KEY, memory(message.key, message.key_len)),
             (vtype::RD_KAFKA_VTYPE_OPAQUE, sys::rd_kafka_vu_s__bindgen_ty_1 { ptr: message.opaque }),
             (vtype::RD_KAFKA_VTYPE_TIMESTAMP, sys::rd_kafka_vu_s__bindgen_ty_1 { i64_: timestamp_ms }),
-            header(0),
-            header(1),
-            header(2),
-            header(3),
-        ]
-        .map(|(vtype, u)| sys::rd_kafka_vu_t { vtype, u });
+        ];
+        let unused = (vtype::RD_KAFKA_VTYPE_END, memory(ptr::null_mut(), 0));
+        let mut all = fixed.into_iter().chain(headers.0.iter().map(header));
+        let values: [sys::rd_kafka_vu_t; FIXED_VALUES + HEADERS_MAX] = std::array::from_fn(|_| {
+            let (vtype, u) = all.next().unwrap_or(unused);
+            sys::rd_kafka_vu_t { vtype, u }
+        });
+        let count = FIXED_VALUES + headers.0.len();
+        assert!(count <= values.len(), "a record has at most {HEADERS_MAX} headers");
         // SAFETY: every value has the type that its tag says, and is valid for the call.
-        let error =
-            unsafe { sys::rd_kafka_produceva(self.client.rk.as_ptr(), values.as_ptr(), values.len()) };
+        let error = unsafe { sys::rd_kafka_produceva(self.client.rk.as_ptr(), values.as_ptr(), count) };
         if error.is_null() {
             return 0;
         }
@@ -171,8 +172,13 @@ impl Drop for Topic {
     }
 }
 
-/// The headers of one record.
-pub(in crate::kafka) struct HeaderSet<'a>(pub(in crate::kafka) [(&'static CStr, &'a [u8]); 4]);
+/// The headers of one record, at most [`HEADERS_MAX`].
+pub(in crate::kafka) struct HeaderSet<'a>(pub(in crate::kafka) &'a [(&'static CStr, &'a [u8])]);
+
+/// More headers than a dead letter has are never needed.
+pub(in crate::kafka) const HEADERS_MAX: usize = 14;
+/// What [`Topic::produce_with`] says of a record beside its headers.
+const FIXED_VALUES: usize = 7;
 
 /// The partition that Kafka's own (Java) producer would choose for this key: murmur2, positive,
 /// modulo the number of partitions.

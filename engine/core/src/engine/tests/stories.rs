@@ -1,6 +1,9 @@
 //! What happens to files, and what must come of it. Each name begins with an id of the fault
 //! catalogue where it has one.
 
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use expect_test::{Expect, expect};
@@ -288,16 +291,55 @@ fn k02_lost_batches_are_read_again_from_what_is_acknowledged() {
 #[test]
 fn k08_of_a_refused_batch_only_the_offending_record_is_dropped() {
     check(
-        r#"append a "1\nbig\n3\n"; list; wait 30; refuse #1; wait 500; ack #2; wait 10; refuse #3; wait 10; ack; wait 10; positions"#,
+        r#"append a "1\nbig\n3\n"; list; wait 30; refuse #1; wait 500; ack #2; wait 10; refuse #3; wait 500; refuse #4; wait 10; ack; wait 10; positions"#,
         expect![[r#"
             found /l/a at 0
             send #1 /l/a[0,8) 1|big|3
             replay /l/a from 0
             send #2 /l/a[0,2) 1
-            send #3 /l/a[2,6) big
+            send #3 /l/a[2,8) big|3
+            replay /l/a from 2
+            send #4 /l/a[2,6) big
             refused /l/a at 2 code 10
-            send #4 /l/a[6,8) 3
+            send #5 /l/a[6,8) 3
             /l/a 0<=8<=8<=8<=8<=8 at end
+        "#]],
+    );
+}
+
+#[test]
+fn k08_refused_records_are_found_by_halves_and_the_others_arrive_once_and_in_order() {
+    for bad in [&[][..], &[0], &[511], &[500, 501], &[3, 250, 251, 900, 999]] {
+        let line = |at| if bad.contains(&at) { "bad".into() } else { format!("line {at}") };
+        let lines: Vec<String> = (0..1000).map(line).collect();
+        let mut world = World::new(item_policy(), limits());
+        world.step(&format!("append a {}\\n", lines.join("\\n")));
+        world.step("list");
+        let (batches, taken) = world.judge("wait 30", "bad");
+        // Down to the refused one and up again: twice the logarithm for each.
+        let batches_max = 1 + bad.len() * 2 * 10 + 10;
+        assert!(batches <= batches_max, "{batches} batches for {bad:?}, at most {batches_max}");
+        let good: Vec<String> = lines.into_iter().filter(|line| line != "bad").collect();
+        assert!(taken == good, "{bad:?}: {} of {} lines", taken.len(), good.len());
+    }
+}
+
+#[test]
+fn k08_lines_of_containers_that_are_interleaved_are_refused_together_and_the_file_goes_on() {
+    check_with(
+        |item| item.frame.wrapping = Some(crate::frame::Wrapping::Cri),
+        "append a \"2026-01-02T03:04:05Z stdout P a\\n2026-01-02T03:04:05Z stderr F x\\n\
+         2026-01-02T03:04:05Z stdout F b\\n2026-01-02T03:04:05Z stdout F c\\n\"; list; wait 30; refuse #1; wait 500; \
+         refuse #2; wait 500; ack #3; wait 10; counts; positions",
+        expect![[r#"
+            found /l/a at 0
+            send #1 /l/a[0,128) x|ab|c
+            replay /l/a from 0
+            send #2 /l/a[0,96) x|ab
+            refused /l/a at 0 code 10
+            send #3 /l/a[96,128) c
+            counts read 8/256, acked 1/32, refused 3/96, replayed 4/128
+            /l/a 0<=128<=128<=128<=128<=128 at end
         "#]],
     );
 }

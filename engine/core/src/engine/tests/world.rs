@@ -34,6 +34,7 @@ pub(super) fn frame_policy() -> FramePolicy {
         unit: EventUnit::Line,
         include_lines: None,
         exclude_lines: None,
+        wrapping: None,
     }
 }
 
@@ -176,7 +177,28 @@ impl World {
         expected.assert_eq(&self.broker.log);
     }
 
-    fn step(&mut self, command: &str) {
+    /// Answers as a broker that refuses each batch with a `bad` line, until everything is settled: how many
+    /// batches it takes, and what is acknowledged.
+    pub(super) fn judge(&mut self, script: &str, bad: &str) -> (usize, Vec<String>) {
+        self.step(script);
+        let mut taken = Vec::new();
+        while let Some(batch) = self.broker.pending.first() {
+            let text = |event| String::from_utf8_lossy(batch.event(event)).into_owned();
+            let lines: Vec<String> = batch.events.iter().map(|event| text(*event)).collect();
+            let number = self.broker.names.iter().position(|&id| id == batch.id.0).unwrap() + 1;
+            match lines.iter().any(|line| line == bad) {
+                true => self.step(&format!("refuse #{number}")),
+                false => {
+                    self.step(&format!("ack #{number}"));
+                    taken.extend(lines);
+                }
+            }
+            self.step("wait 200");
+        }
+        (self.broker.names.len(), taken)
+    }
+
+    pub(super) fn step(&mut self, command: &str) {
         let (verb, rest) = command.split_once(' ').unwrap_or((command, ""));
         let (first, second) = rest.split_once(' ').unwrap_or((rest, ""));
         let path = format!("/l/{first}").into_bytes();
@@ -221,10 +243,11 @@ impl World {
                 }
             }
             "unlink" => drop(self.names.remove(&path)),
-            "ack" | "lose" | "refuse" => {
+            "ack" | "lose" | "divert" | "refuse" => {
                 let outcome = match verb {
                     "ack" => Outcome::Acked,
                     "lose" => Outcome::Lost { code: -1 },
+                    "divert" => Outcome::Diverted,
                     _ => Outcome::Refused { code: 10 },
                 };
                 self.deliver(first, outcome);
@@ -288,7 +311,8 @@ impl World {
     /// Whatever was read is accounted for, in lines and in bytes.
     fn assert_balance(&self) {
         let counts = self.engine.item_counts(ItemId(0));
-        let ends = [counts.acked, counts.filtered, counts.long, counts.refused, counts.vanished];
+        let ends =
+            [counts.acked, counts.diverted, counts.filtered, counts.long, counts.refused, counts.vanished];
         let sum = ends.into_iter().chain([counts.replayed, counts.in_flight]).fold(
             Amount::default(),
             |mut sum, amount| {
@@ -327,6 +351,7 @@ impl World {
         let amounts = [
             ("read", counts.read),
             ("acked", counts.acked),
+            ("diverted", counts.diverted),
             ("filtered", counts.filtered),
             ("long", counts.long),
             ("refused", counts.refused),

@@ -1,5 +1,6 @@
 //! The framer against the naive splitter of `reference`, for every small input and many larger ones.
 
+mod containers;
 mod stories;
 
 use std::vec::Vec;
@@ -20,6 +21,7 @@ fn lines_of(line_bytes_max: usize) -> FramePolicy {
         unit: EventUnit::Line,
         include_lines: None,
         exclude_lines: None,
+        wrapping: None,
     }
 }
 

@@ -24,7 +24,7 @@ fn check(policy: &FramePolicy, reads: &[impl AsRef<[u8]>], expect: Expect) {
         story += &std::format!("{end:?} {read}: settled {}{skipping}{events}\n", reader.settled);
         told = reader.seen.events.len();
     }
-    let Dropped { filtered, long, truncated } = reader.seen.dropped;
+    let Dropped { filtered, long, truncated, .. } = reader.seen.dropped;
     for (tally, name) in [(filtered, "filtered"), (long, "long")] {
         if tally != Tally::default() {
             story += &std::format!("{name}: {} lines, {} bytes\n", tally.lines, tally.bytes);
