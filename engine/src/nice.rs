@@ -35,7 +35,7 @@ pub fn set(limits: &LimitsPlan) {
 
 fn set_io_priority(priority: IoPriority) -> io::Result<()> {
     let value = match priority {
-        IoPriority::BestEffort { level } => CLASS_BEST_EFFORT << CLASS_SHIFT | libc::c_int::from(level),
+        IoPriority::BestEffort { level } => (CLASS_BEST_EFFORT << CLASS_SHIFT) | libc::c_int::from(level),
         IoPriority::Idle => CLASS_IDLE << CLASS_SHIFT,
     };
     // SAFETY: the call takes three integers and touches no memory of this process.

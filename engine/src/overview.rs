@@ -153,10 +153,10 @@ fn errors(report: &StatusReport) -> String {
     for topic in report.kafka.topics.iter().filter(|topic| topic.trouble.is_some()) {
         lines.push(format!("topic {}: {}", topic.name, topic.trouble.as_deref().unwrap_or_default()));
     }
-    let unfounded = |error: &Option<String>, what: &str| Some(format!("{what}: {}", error.as_ref()?));
-    lines.extend(unfounded(&report.kafka.last_error, "kafka, last"));
-    lines.extend(unfounded(&report.state.last_error, "state, last"));
-    lines.extend(unfounded(&report.reloads.last_error, "configuration not reloaded"));
+    let last = |error: &Option<String>, what: &str| Some(format!("{what}: {}", error.as_ref()?));
+    lines.extend(last(&report.kafka.last_error, "kafka, last"));
+    lines.extend(last(&report.state.last_error, "state, last"));
+    lines.extend(last(&report.reloads.last_error, "configuration not reloaded"));
     for error in &report.errors {
         lines.push(format!("{} ago: {}", seconds(error.age_seconds), error.error));
     }

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 /// `CAP_DAC_OVERRIDE` and `CAP_DAC_READ_SEARCH`: either reads what modes forbid.
-const READS_EVERYTHING: u64 = 1 << 1 | 1 << 2;
+const READS_EVERYTHING: u64 = (1 << 1) | (1 << 2);
 
 const READ: u32 = 4;
 const SEARCH: u32 = 1;

@@ -31,8 +31,7 @@ pub fn explain(plan: &Plan, path: &Path, agent: &Result<StatusReport, String>) -
     let mut text = format!("{}\n", path.display());
     let answer = answer(plan, &path, agent, &mut text);
     writeln!(text, "{answer}").expect("a string takes everything");
-    let lines: String = text.lines().map(|line| plain(line) + "\n").collect();
-    lines
+    text.lines().map(|line| plain(line) + "\n").collect()
 }
 
 /// Writes what is found on the way to the answer.

@@ -32,7 +32,7 @@ const REST_SHARE: u32 = 20;
 /// What happens besides signals.
 enum Happening {
     Terminal(Event),
-    Answer(Result<StatusReport, String>),
+    Answer(Result<Box<StatusReport>, String>),
 }
 
 /// Shows the agent at this address until told to stop. The terminal is as it was before when this returns, and when
@@ -74,7 +74,7 @@ async fn show(terminal: &mut DefaultTerminal, address: SocketAddr) -> io::Result
             _ = hangup.recv() => return Ok(()),
         };
         match happening {
-            Some(Happening::Answer(answer)) => board.take(answer, begun.elapsed()),
+            Some(Happening::Answer(answer)) => board.take(answer.map(|report| *report), begun.elapsed()),
             Some(Happening::Terminal(Event::Key(key))) if key.kind != KeyEventKind::Release => {
                 match board.press(key) {
                     Next::Go => {}
@@ -106,7 +106,7 @@ async fn ask_again_and_again(
         let asked_at = Instant::now();
         let answer = ask::status(address).await;
         let took = asked_at.elapsed();
-        let answer = answer.map(|answer| answer.report).map_err(|error| error.to_string());
+        let answer = answer.map(|answer| Box::new(answer.report)).map_err(|error| error.to_string());
         if happens.send(Happening::Answer(answer)).await.is_err() {
             return;
         }

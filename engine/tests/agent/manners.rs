@@ -138,7 +138,9 @@ fn an_idle_agent_sleeps() {
         let woken = count - before.get(thread).map_or(0, |(_, count)| *count);
         let allowed = match &name[..] {
             // librdkafka's threads have timers of their own, of a second and less.
-            name if name.starts_with("rdk:") => 40,
+            name if name.starts_with("rdk:") => 12,
+            // A worker of the kernel's, which looks whether it is wanted any more.
+            name if name.starts_with("iou-wrk-") => 2,
             _ if *thread == agent.pid().as_raw_nonzero().get() => 8,
             _ => 0,
         };
