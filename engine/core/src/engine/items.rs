@@ -111,7 +111,8 @@ impl Engine {
         let alike = from.map(|(path, _)| path).take_while(|path| path.starts_with(root));
         let below = alike.filter(|path| matches!(path.get(stem.len()), None | Some(b'/')) && concerns(path));
         for path in below.cloned().collect::<alloc::vec::Vec<RawPath>>() {
-            if let Some(entry) = self.directories.get_mut(&path) {
+            // What changes while it is listed rests for a reason of its own.
+            if let Some(entry) = self.directories.get_mut(&path).filter(|entry| entry.disturbed == 0) {
                 entry.rest_until = Nanos(0);
             }
             self.mark_dirty(&path);
