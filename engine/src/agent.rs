@@ -62,9 +62,10 @@ pub fn run(plan: Plan, origin: Origin) -> Result<ExitCode> {
     for warning in &plan.warnings {
         warn!("{warning}");
     }
+    // Before the first ring, whose workers in the kernel take the niceness that they find.
+    nice::set(&plan.limits);
     let chosen = choose(setup::io(plan.io)).map_err(|refused| anyhow::anyhow!(refused.advice()))?;
     info!("{chosen}");
-    nice::set(&plan.limits);
     let bell = Bell::default();
     match chosen {
         Chosen::Uring => {
