@@ -95,6 +95,11 @@ fn k04_the_brokers_are_restarted_in_turn_and_leaders_move_every_time() {
     story.end();
 }
 
+/// How often it is done; each takes most of a minute.
+fn rounds() -> usize {
+    if is_long() { 2 } else { 1 }
+}
+
 /// Two of three stand still for so many seconds, and run until lines flow again.
 fn k15_stand_still(story: &Story, seconds: f64, stopped: [u16; 2]) {
     let (trio, agent) = (story.trio, &story.agent);
@@ -110,7 +115,7 @@ fn k15_stand_still(story: &Story, seconds: f64, stopped: [u16; 2]) {
 fn k15_two_of_three_brokers_stand_still_again_and_again() {
     let seconds = if is_long() { 45.0 } else { 10.0 };
     let story = Story::begin(|agent| agent);
-    for stopped in [[1, 2], [2, 3]] {
+    for stopped in [[1, 2], [2, 3]].into_iter().take(rounds()) {
         k15_stand_still(&story, seconds, stopped);
     }
     story.end();
@@ -123,7 +128,7 @@ fn k15_requests_expire_while_two_of_three_brokers_stand_still() {
     // Every request that is under way when they stop is given up and sent again, twice and more.
     let short = "kafka.options={\"socket.timeout.ms\"=\"2000\", \"request.timeout.ms\"=\"2000\"}";
     let story = Story::begin(|agent| agent.set(short));
-    for stopped in [[1, 3], [2, 1]] {
+    for stopped in [[1, 3], [2, 1]].into_iter().take(rounds()) {
         k15_stand_still(&story, seconds, stopped);
     }
     story.end();
