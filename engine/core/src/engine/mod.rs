@@ -15,6 +15,7 @@ mod opening;
 mod pacing;
 mod reading;
 mod settling;
+mod strays;
 #[cfg(test)]
 mod tests;
 
