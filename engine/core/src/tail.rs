@@ -118,7 +118,8 @@ pub(crate) struct Tail {
     pub(crate) unsettled: usize,
     /// The largest size seen.
     pub(crate) size: Position,
-    /// When it was modified, as the last listing says, in nanoseconds since the epoch.
+    /// When it was modified, as the last listing says that found it without a descriptor, in nanoseconds since the
+    /// epoch.
     pub(crate) modified_ns: i64,
     /// How many bytes the next read asks for, beside the guard.
     pub(crate) want: usize,

@@ -307,7 +307,11 @@ impl<R: Reads, S: Sink, F: Files, W: Watches> Driver<R, S, F, W> {
                         slot
                     }
                     None => match self.strays.get(&checkpoint.generation.0) {
-                        Some(&slot) => slot,
+                        // It may have got on since it was resumed, and have come to its end within one turn.
+                        Some(&slot) => {
+                            self.store.put(slot, &checkpoint);
+                            slot
+                        }
                         None => self.store.claim(&checkpoint),
                     },
                 };

@@ -1,4 +1,4 @@
-//! Scripts that once broke a promise where files were copied and truncated, as short as they could be made.
+//! More scripts that once broke a promise, as short as they could be made; most are of files copied and truncated.
 
 use crate::run::run;
 use crate::script::Op::*;
@@ -39,6 +39,54 @@ fn r05_the_position_of_a_copy_is_lowered_after_it_was_synced() {
             Step(ExhaustDescriptors(4), 3948465737),
             Step(CopyTruncate { base: 2 }, 2609363448),
             Step(Wait { ms: 200 }, 2680049963),
+        ],
+    )
+    .unwrap();
+}
+
+#[test]
+fn r07_a_file_that_gave_up_its_descriptor_before_it_was_told_of_its_truncation() {
+    run(
+        486707,
+        &[
+            Step(Append { path: 8, lines: 2, open: false, silent: false }, 29353532),
+            Step(Append { path: 3, lines: 3, open: false, silent: false }, 3938694291),
+            Step(Append { path: 0, lines: 0, open: false, silent: false }, 2035388822),
+            Step(Append { path: 8, lines: 5, open: false, silent: false }, 1273624756),
+            Step(Wait { ms: 5 }, 3066664045),
+            Step(CopyTruncate { base: 0 }, 1076464861),
+            Step(Wait { ms: 40000 }, 494817433),
+            Step(Append { path: 0, lines: 4, open: false, silent: false }, 935700135),
+            Step(Switch { from: 8, to: 11 }, 1622752528),
+            Step(Switch { from: 4, to: 6 }, 1138906124),
+            Step(CopyTruncate { base: 0 }, 1907939371),
+            Step(Append { path: 0, lines: 2, open: false, silent: false }, 3911401164),
+            Step(Append { path: 0, lines: 3, open: false, silent: false }, 1911934115),
+        ],
+    )
+    .unwrap();
+}
+
+#[test]
+fn g11_the_position_of_a_resumed_file_that_ends_with_its_acknowledgement_is_kept() {
+    run(
+        992154,
+        &[
+            Step(Append { path: 8, lines: 5, open: false, silent: false }, 895102406),
+            Step(Append { path: 9, lines: 3, open: false, silent: true }, 3126023506),
+            Step(CutReads(1), 675056386),
+            Step(Overflow, 1394537523),
+            Step(Lose, 1869369220),
+            Step(Remount, 1414995823),
+            Step(Truncate { path: 8 }, 965873182),
+            Step(Directory { away: true }, 953817889),
+            Step(Stall { ms: 3000 }, 2526107238),
+            Step(Directory { away: false }, 1468279619),
+            Step(Ack(1), 1342751972),
+            Step(FailReads(1), 2018613038),
+            Step(Wait { ms: 12000 }, 178640205),
+            Step(Ack(2), 1547441243),
+            Step(Remount, 2780858582),
         ],
     )
     .unwrap();

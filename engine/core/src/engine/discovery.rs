@@ -330,9 +330,11 @@ impl Engine {
         tail.by_checkpoint &= entry.item.is_none();
         tail.away = false;
         let expected = if tail.is_dormant() { tail.size } else { tail.read() };
-        // Without a descriptor nothing tells of a file that was truncated and is as long again as it was.
-        let touched = core::mem::replace(&mut tail.modified_ns, entry.modified_ns) != entry.modified_ns;
-        let silent = touched && !tail.open && !tail.is_dormant();
+        // Without a descriptor nothing tells of a file that was truncated and is as long again as it was. As long as
+        // there is one, the watch tells; what it had to tell when it was given up may have been lost.
+        let silent = !tail.open
+            && core::mem::replace(&mut tail.modified_ns, entry.modified_ns) != entry.modified_ns
+            && !tail.is_dormant();
         // What is behind the last line end may be written over in place, which changes no size.
         let changed = entry.size != expected.0 || tail.unsettled > 0 || silent;
         if entry.size > tail.size.0 {
