@@ -281,4 +281,37 @@ pub(super) fn count(boundaries: &mut [Boundary], repeats: &Repeats) {
     for (boundary, repeated) in boundaries.iter_mut().zip(repeats.count_between(&marks).into_iter().skip(1)) {
         boundary.repeated = repeated;
     }
+    hand_on(boundaries);
+}
+
+/// Of events at the same place in the topic, between which nothing was sent, the last is charged with what is sent
+/// again: so it has what those before it may double, too.
+fn hand_on(boundaries: &mut [Boundary]) {
+    for index in 1..boundaries.len() {
+        let (before, after) = boundaries.split_at_mut(index);
+        let (before, after) = (&mut before[index - 1], &mut after[0]);
+        if before.watermark == after.watermark {
+            after.allowed += std::mem::take(&mut before.allowed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_life_leaves_open_that_sent_nothing_is_that_of_the_one_before_it() {
+        let at = |watermark, allowed| Boundary {
+            at_s: 0.0,
+            kind: "kill",
+            what: String::new(),
+            watermark,
+            allowed,
+            repeated: 0,
+        };
+        let mut boundaries = [at(0, 0), at(10, 5), at(10, 7), at(10, 1), at(20, 2), at(30, 0)];
+        hand_on(&mut boundaries);
+        assert_eq!(boundaries.map(|boundary| boundary.allowed), [0, 0, 0, 13, 2, 0]);
+    }
 }

@@ -154,10 +154,26 @@ pub(super) fn judge(samples: &[Sample]) -> Vec<Judged> {
     let lives = samples
         .chunk_by(|one, other| one.agent.map(|agent| agent.life) == other.agent.map(|agent| agent.life));
     let mut judged: Vec<Judged> = lives.flat_map(judge_life).collect();
+    excuse_warming_up(&mut judged);
     let state: Vec<(f64, f64)> =
         samples.iter().map(|sample| (sample.at_s, sample.state_bytes as f64 / 1024.0)).collect();
     judged.extend(judge_half("state", "KiB", None, &state, STATE));
     judged
+}
+
+/// A life may come late to where earlier ones stayed level: buffers that an outage fills are kept. What leaks is
+/// never level, so it excuses nobody.
+fn excuse_warming_up(judged: &mut [Judged]) {
+    for (what, ..) in QUANTITIES {
+        let mut highest = f64::NEG_INFINITY;
+        for life in judged.iter_mut().filter(|judged| judged.what == what) {
+            let Level { median, growth, allowed, .. } = life.level;
+            life.flat |= median + growth / 2.0 <= highest + allowed;
+            if life.level.is_flat() {
+                highest = highest.max(median);
+            }
+        }
+    }
 }
 
 fn judge_life(samples: &[Sample]) -> Vec<Judged> {
@@ -260,6 +276,20 @@ mod tests {
                 && sentence.contains("4.7 are allowed"),
             "{sentence}"
         );
+    }
+
+    #[test]
+    fn a_life_may_come_late_to_where_an_earlier_one_stayed_level_and_no_further() {
+        let lives = |second: fn(f64) -> u64| {
+            move |at_s: f64| match at_s {
+                _ if at_s < 60.0 => Some((1, 48, 9)),
+                _ => Some((2, second(at_s - 60.0), 9)),
+            }
+        };
+        let late = lives(|at_s| if at_s < 42.0 { 34 } else { 49 });
+        assert_eq!(unlevel(&judge(&samples(120, late, |_| 0))), []);
+        let leak = lives(|at_s| 34 + at_s as u64);
+        assert_eq!(unlevel(&judge(&samples(120, leak, |_| 0))), [("resident memory", Some(2))]);
     }
 
     #[test]
