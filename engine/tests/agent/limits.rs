@@ -31,7 +31,7 @@ fn k20_a_quota_of_the_broker_slows_the_agent_down_and_costs_nothing() {
     let quota = |change: [&str; 2]| {
         broker().control(&[&["configs", "--alter"][..], &change, &client].concat());
     };
-    quota(["--add-config", "producer_byte_rate=20000"]);
+    quota(["--add-config", "producer_byte_rate=100000"]);
     let mut family = Family::create(real.log("app.log"));
     family.write_wide(20_000, 400);
     let launch = real.agent().set("kafka.client_id=throttled").set("kafka.stall_timeout=20s");

@@ -11,7 +11,7 @@ use crate::load::Load;
 use crate::process::{Launch, free_ports};
 use crate::proxy::Proxy;
 use crate::real::Real;
-use crate::wait::until_true;
+use crate::wait::{is_long, until_true};
 
 const CANARY: &str = "canary-7c20e";
 
@@ -158,7 +158,7 @@ fn k07_the_right_to_write_to_a_real_topic_is_taken_and_given_back() {
     // At first it may do nothing at all.
     agent.await_log(&["not authorized", &real.topic]);
     assert_eq!(agent.metric("logdrive_lines_acked_total"), 0.0);
-    for _ in 0..2 {
+    for _ in 0..if is_long() { 3 } else { 1 } {
         world.right("--add", &real);
         topic.await_more(5000);
         let told = agent.count_log(&["not authorized", &real.topic]);
