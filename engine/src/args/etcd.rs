@@ -10,7 +10,7 @@ use crate::config::Typed;
 /// Where etcd is.
 #[derive(Args, Debug, Default)]
 pub struct EtcdArguments {
-    /// Configuration file (TOML) whose [etcd] says where etcd is.
+    /// Configuration file (TOML) whose section of etcd says where that is.
     #[arg(long, short, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
     /// Members of etcd to ask, separated by commas.
@@ -63,7 +63,7 @@ pub enum ItemVerb {
     Put {
         /// Its name.
         name: String,
-        /// The keys of [[item]] as TOML or JSON; - is standard input.
+        /// The keys of an item as TOML or JSON; - is standard input.
         file: PathBuf,
         /// Whose it is.
         #[command(flatten)]
@@ -79,7 +79,7 @@ pub enum ItemVerb {
     },
     /// Check items in files without etcd; each is named after its file; the exit code is 78.
     Lint {
-        /// Files, each with the keys of [[item]] as TOML or JSON.
+        /// Files, each with the keys of an item as TOML or JSON.
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
