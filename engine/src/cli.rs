@@ -83,11 +83,8 @@ pub(crate) fn one_line(error: &anyhow::Error) -> String {
 /// this one's memory or environment, and it leaves no core dump.
 fn load(typed: &Typed) -> Result<Plan, Refused> {
     let plan = config::load(typed, &Host::here(typed.config.is_none()))?;
-    if plan.holds_secrets()
-        && let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable)
-    {
-        // No kernel refuses this; a sandbox may.
-        eprintln!("warning: passwords may get into core dumps: {error}");
+    if plan.holds_secrets() {
+        hide_memory();
     }
     Ok(plan)
 }
@@ -206,12 +203,18 @@ fn limits(arguments: &EtcdArguments) -> Result<ItemLimits, Refused> {
     Ok(ItemLimits { message_bytes_max, line_buffer_max: LINE_BUFFER_MAX })
 }
 
+/// Passwords get into no core dump, and no other process of this user looks at them.
+fn hide_memory() {
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        // No kernel refuses this; a sandbox may.
+        eprintln!("warning: passwords may get into core dumps: {error}");
+    }
+}
+
 /// Where etcd is, from whatever of the configuration says so.
 fn remote(arguments: &EtcdArguments) -> Result<Remote, Refused> {
     let remote = Remote { plan: config::etcd(&arguments.typed())?, limits: limits(arguments)? };
-    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
-        eprintln!("warning: passwords may get into core dumps: {error}");
-    }
+    hide_memory();
     Ok(remote)
 }
 

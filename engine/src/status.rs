@@ -457,7 +457,7 @@ fn items<R, F, W>(
         let Some(Some(item)) = items.get_mut(source.origin.item.0 as usize) else { continue };
         item.files += 1;
         item.lag_bytes += lag_bytes(source);
-        if source.failures > 0 && item.last_error.is_none() {
+        if item.last_error.is_none() {
             item.last_error = trouble_of(source, notes).map(|trouble| trouble.text.clone());
         }
     }

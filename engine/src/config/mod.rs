@@ -100,36 +100,31 @@ fn one<T>(
     path: &str,
     meaning: impl FnOnce(&Section) -> Result<T, String>,
 ) -> Result<T, Refused> {
-    let (name, text) = match &typed.config {
-        Some(path) => (shown(path), Some(read(path)?.0)),
-        None => ("command line".to_owned(), None),
-    };
-    let refused = |problem| Refused::new(&name, vec![problem]);
-    let mut problems = Vec::new();
-    let mut config = written(text.as_deref(), &mut problems).map_err(refused)?;
-    problems.clear();
-    typed.apply(&mut config, &mut problems);
-    if !problems.is_empty() {
-        return Err(Refused::new(&name, problems));
-    }
-    meaning(&config.top).map_err(|why| refused(Problem::new(&config.top.at(path), why)))
+    let (name, config) = in_part(typed, Elsewhere::Ignored)?;
+    meaning(&config.top).map_err(|why| Refused::new(&name, vec![Problem::new(&config.top.at(path), why)]))
 }
 
 /// The connection to etcd, for whoever asks it from any host: what else the configuration names need not be
 /// there.
 pub fn etcd(typed: &Typed) -> Result<EtcdPlan, Refused> {
-    let (name, config) = in_part(typed)?;
+    let (name, config) = in_part(typed, Elsewhere::Refused)?;
     let mut problems = Vec::new();
     resolve::etcd(&config.top, &mut problems).ok_or_else(|| Refused::new(&name, problems))
 }
 
 /// The largest record that the brokers take, whatever else may be missing.
 pub fn message_bytes_max(typed: &Typed) -> Result<u64, Refused> {
-    in_part(typed).map(|(_, config)| config.top.size("kafka.message_bytes_max"))
+    in_part(typed, Elsewhere::Refused).map(|(_, config)| config.top.size("kafka.message_bytes_max"))
+}
+
+/// What becomes of unknown keys and wrong types in the file when only a part of it is needed.
+enum Elsewhere {
+    Ignored,
+    Refused,
 }
 
 /// What is written and typed, of which only a part is needed; and what problems call it.
-fn in_part(typed: &Typed) -> Result<(String, FileConfig), Refused> {
+fn in_part(typed: &Typed, elsewhere: Elsewhere) -> Result<(String, FileConfig), Refused> {
     let (name, text) = match &typed.config {
         Some(path) => (shown(path), Some(read(path)?.0)),
         None => ("command line".to_owned(), None),
@@ -137,6 +132,9 @@ fn in_part(typed: &Typed) -> Result<(String, FileConfig), Refused> {
     let mut problems = Vec::new();
     let mut config =
         written(text.as_deref(), &mut problems).map_err(|problem| Refused::new(&name, vec![problem]))?;
+    if let Elsewhere::Ignored = elsewhere {
+        problems.clear();
+    }
     typed.apply(&mut config, &mut problems);
     if problems.is_empty() { Ok((name, config)) } else { Err(Refused::new(&name, problems)) }
 }
