@@ -30,4 +30,5 @@ mod schedule;
 pub mod source;
 mod table;
 mod tail;
+mod trail;
 mod turns;

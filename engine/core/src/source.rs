@@ -68,12 +68,6 @@ impl Fingerprint {
         Fingerprint { len: len as u16, hash: xxh3_64(&head[..len]) }
     }
 
-    /// Whether `len` bytes are all that is compared of a file of this size.
-    #[must_use]
-    pub fn covers(len: u16, size: u64) -> bool {
-        len as usize == FINGERPRINT_BYTES_MAX || u64::from(len) >= size
-    }
-
     /// Whether a file that now begins with `head` can be the one that was fingerprinted.
     #[must_use]
     pub fn admits(self, head: &[u8]) -> bool {

@@ -14,6 +14,7 @@ use crate::ledger::{Ledger, Mark};
 use crate::plan::{READ_BYTES_MAX, READ_BYTES_MIN};
 use crate::position::{Nanos, Position};
 use crate::source::{FINGERPRINT_BYTES_MAX, FileId, Fingerprint, GUARD_BYTES_MAX, Guard, Origin, SourceId};
+use crate::trail::Trail;
 
 /// What a source is waiting for.
 #[derive(Debug)]
@@ -70,16 +71,6 @@ pub(crate) enum After {
     },
     /// At the end.
     AtEnd,
-}
-
-/// A position that was taken from a size: there is no guard until the file is opened with that position, and
-/// what is found there is believed only if the file still begins as it did.
-#[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub(crate) enum Unseen {
-    /// The end of the file at first sight. A line that is not whole there is skipped.
-    EndOfFile,
-    /// The end of a copy, all of which is acknowledged.
-    EndOfCopy,
 }
 
 /// Why a generation is over.
@@ -175,15 +166,17 @@ pub(crate) struct Tail {
     pub(crate) introduced: bool,
     /// Its first bytes were compared with those of its family; see the engine's `ending`.
     pub(crate) examined: bool,
-    /// Goes on where a truncated file ended, of which it is a copy that may be shorter: that many of its first
-    /// bytes are known to be the same.
-    pub(crate) copied: Option<u16>,
+    /// Goes on where a file ended of which it is a copy, which may be shorter.
+    pub(crate) copied: Option<Trail>,
+    /// Where its own copies could go on.
+    pub(crate) trail: Trail,
     /// Why a batch was lost.
     pub(crate) lost_code: i32,
     /// One was lost on the way, and not refused: what failed may fail again at once.
     pub(crate) lost_on_the_way: bool,
-    /// What stands before `framed` was never read.
-    pub(crate) unseen: Option<Unseen>,
+    /// `framed` is the end of the file at first sight: there is no guard until it is opened with that position, and
+    /// a line that is not whole there is skipped.
+    pub(crate) unseen: bool,
     /// The settled state of the ledger is to be followed by this ending.
     pub(crate) ending: Option<Ending>,
     /// Copies that wait for the end of this generation.
@@ -233,9 +226,10 @@ impl Tail {
             introduced: false,
             examined: false,
             copied: None,
+            trail: Trail::default(),
             lost_code: 0,
             lost_on_the_way: false,
-            unseen: None,
+            unseen: false,
             ending: None,
             suspects: Vec::new(),
         }
@@ -246,29 +240,28 @@ impl Tail {
         self.framed.position.plus(self.unsettled)
     }
 
-    /// A copy may have been made before the last lines were written that were read from its original:
-    /// then all of it is acknowledged, and only what is appended to it will be read. Whether that is so; the
-    /// file is to be opened again then, which needs a name.
-    pub(crate) fn fit_copy(&mut self, size: u64) -> bool {
-        let Some(known) = self.copied.take() else { return false };
-        let fits = Position(size) < self.framed.position && Fingerprint::covers(known, size);
-        if !fits || self.names.is_empty() {
+    /// A copy may have been made before the last lines were written that were read from its original: it goes on
+    /// from a mark of the original that it reaches. Whether that is so.
+    pub(crate) fn fit_copy(&mut self, size: Position) -> bool {
+        let Some(trail) = self.copied.take() else { return false };
+        if size >= self.framed.position {
             return false;
         }
-        let mark = Mark { position: Position(size), ..Mark::default() };
-        (self.framed, self.size, self.ledger) = (mark, mark.position, Ledger::new(mark));
+        let mark = trail.within(size);
+        (self.framed, self.size, self.ledger) = (mark, size, Ledger::new(mark));
         // The position of the original may have been saved and synced already.
         self.durable = self.durable.min(mark.position);
-        self.unseen = Some(Unseen::EndOfCopy);
         true
     }
 
     /// Takes the guard of a position that was never read from the bytes before it. Whether the file reaches
     /// that far.
     pub(crate) fn look_before(&mut self, before: &[u8]) -> bool {
-        let Some(unseen) = self.unseen.take() else { return true };
+        if !core::mem::take(&mut self.unseen) {
+            return true;
+        }
         let position = self.framed.position;
-        let cut = unseen == Unseen::EndOfFile && before.last().is_some_and(|&byte| byte != b'\n');
+        let cut = before.last().is_some_and(|&byte| byte != b'\n');
         let mark = Mark { position, guard: Guard::before_end_of(before), skipping: cut };
         (self.framed, self.ledger) = (mark, Ledger::new(mark));
         before.len() as u64 == position.0.min(GUARD_BYTES_MAX as u64)
@@ -325,15 +318,15 @@ impl Tail {
 
     /// How many of the first bytes are surely those of a file with this fingerprint, of which `other` is kept
     /// as long as it grows; `None` if any differ or none are known.
-    pub(crate) fn begins_like(&self, fingerprint: Fingerprint, other: &[u8]) -> Option<u16> {
+    pub(crate) fn begins_like(&self, fingerprint: Fingerprint, other: &[u8]) -> bool {
         let known = self.fingerprint.len.min(fingerprint.len);
         let cut = |whole: Fingerprint, head: &[u8]| match usize::from(known) {
             _ if whole.len == known => Some(whole),
             // Of what is complete only the hash is left.
             known => head.get(..known).map(Fingerprint::of),
         };
-        let (own, other) = (cut(self.fingerprint, &self.head)?, cut(fingerprint, other)?);
-        (known > 0 && own == other).then_some(known)
+        let own = cut(self.fingerprint, &self.head);
+        known > 0 && own.is_some() && own == cut(fingerprint, other)
     }
 
     /// The first bytes are kept only as long as the fingerprint grows, but those of a possible copy until it is

@@ -91,3 +91,32 @@ fn g11_the_position_of_a_resumed_file_that_ends_with_its_acknowledgement_is_kept
     )
     .unwrap();
 }
+
+#[test]
+fn r06_lines_that_others_write_into_an_earlier_copy_are_read() {
+    run(
+        134349,
+        &[
+            Step(Append { path: 0, lines: 400, open: false, silent: false }, 422208692),
+            Step(Wait { ms: 40000 }, 2048894919),
+            Step(Ack(4), 3969243134),
+            Step(Settle, 1076683099),
+            Step(Ack(1), 2288320841),
+            Step(Wait { ms: 40000 }, 2660748823),
+            Step(Ack(2), 3547810456),
+            Step(Ack(1), 2539788056),
+            Step(Ack(2), 4021131693),
+            Step(Settle, 3862718793),
+            Step(Copy { from: 0, to: 2 }, 4201112703),
+            Step(Append { path: 0, lines: 4, open: false, silent: false }, 1838512129),
+            Step(Settle, 2913857091),
+            Step(Settle, 3584862844),
+            Step(Append { path: 8, lines: 3, open: false, silent: false }, 2650743963),
+            Step(Ack(3), 2772753651),
+            Step(Append { path: 8, lines: 2, open: false, silent: false }, 2922863995),
+            Step(CopyTruncate { base: 0 }, 100243328),
+            Step(Append { path: 2, lines: 3, open: true, silent: false }, 3430300292),
+        ],
+    )
+    .unwrap();
+}

@@ -13,7 +13,7 @@ use crate::ledger::Mark;
 use crate::plan::ReadFrom;
 use crate::position::{Nanos, Position};
 use crate::source::{GenerationId, ItemId, Origin, SourceId, family_of};
-use crate::tail::{Ending, State, Tail, Unseen};
+use crate::tail::{Ending, State, Tail};
 
 /// A directory rests this long after a listing, and at least [`REST_SHARE`] times what that took.
 const LISTING_REST: Duration = Duration::from_millis(20);
@@ -269,7 +269,7 @@ impl Engine {
             None => Mark::default(),
         };
         let mut tail = Tail::new(Arc::new(origin), entry.file, entry.path.clone(), start, now);
-        tail.unseen = at_end.then_some(Unseen::EndOfFile);
+        tail.unseen = at_end;
         tail.examined = stray.is_some() || at_end;
         tail.resumed = stray.is_some();
         tail.by_checkpoint = entry.item.is_none();

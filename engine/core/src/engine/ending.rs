@@ -13,6 +13,7 @@ use crate::ledger::{Ledger, Mark};
 use crate::position::Nanos;
 use crate::source::{FINGERPRINT_BYTES_MAX, Fingerprint, Origin, SourceId};
 use crate::tail::{Ending, State, Tail};
+use crate::trail::Trail;
 
 /// How long a possible copy is held back, and how long an ended generation is remembered for its copy.
 const COPY_NANOS: u64 = 10_000_000_000;
@@ -25,6 +26,7 @@ pub(super) struct Ghost {
     family: u64,
     fingerprint: Fingerprint,
     mark: Mark,
+    trail: Trail,
     until: Nanos,
 }
 
@@ -135,6 +137,7 @@ impl Engine {
         let (ending, fingerprint) = (tail.ending, tail.fingerprint);
         let suspects = core::mem::take(&mut tail.suspects);
         let (head, torn) = (core::mem::take(&mut tail.head), tail.torn);
+        let trail = core::mem::take(&mut tail.trail);
         let kept = matches!(ending, Some(Ending::Retired | Ending::Away));
         if kept {
             self.park(id);
@@ -146,13 +149,10 @@ impl Engine {
         self.items[item.0 as usize].sources -= 1;
         self.leave_family(family, id);
         // What goes on within a line would never be that line.
+        let mut trail = Some(trail);
         let adopted = suspects.into_iter().filter(|_| !torn).find(|&suspect| {
-            let begins_like = |suspect: &Tail| suspect.begins_like(fingerprint, &head);
-            let known = self.tails.get(suspect).and_then(begins_like);
-            // Only what is truncated was copied by the one who truncates it. What else begins like this file may
-            // be a copy of another, with other lines behind what both have: if it is shorter, nothing tells.
-            let shorter = ending == Some(Ending::Truncated);
-            known.is_some_and(|known| self.adopt(suspect, acked, shorter.then_some(known)))
+            let known = self.tails.get(suspect).is_some_and(|tail| tail.begins_like(fingerprint, &head));
+            known && self.adopt(suspect, acked, &mut trail)
         });
         let counts = &mut self.items[item.0 as usize].counts;
         let again = adopted.is_some() || kept;
@@ -160,9 +160,10 @@ impl Engine {
         if ending == Some(Ending::Truncated) && adopted.is_none() {
             counts.bytes_gone += unread;
             self.ghosts.retain(|ghost| ghost.until > now);
-            if fingerprint.len > 0 && !torn && self.ghosts.len() < GHOSTS_MAX {
+            let trail = trail.filter(|_| fingerprint.len > 0 && !torn && self.ghosts.len() < GHOSTS_MAX);
+            if let Some(trail) = trail {
                 let until = Nanos(now.0 + COPY_NANOS);
-                self.ghosts.push(Ghost { family, fingerprint, mark: acked, until });
+                self.ghosts.push(Ghost { family, fingerprint, mark: acked, trail, until });
             }
         }
     }
@@ -171,17 +172,15 @@ impl Engine {
     /// or may soon be, truncated. If so it is held back.
     pub(super) fn is_copy(&mut self, id: SourceId, data: &[u8], now: Nanos) -> bool {
         let Some(tail) = self.tails.get(id) else { return false };
-        let (family, size, path) = (tail.origin.family, tail.size, tail.origin.path.clone());
+        let (family, path) = (tail.origin.family, tail.origin.path.clone());
         let begins_like = |other: Fingerprint| other.len > 0 && other.admits(data);
-        let ghost = self.ghosts.iter().position(|ghost| {
-            ghost.family == family
-                && ghost.until > now
-                && (ghost.mark.position <= size || Fingerprint::covers(ghost.fingerprint.len, size.0))
-                && begins_like(ghost.fingerprint)
-        });
+        let ghost = self
+            .ghosts
+            .iter()
+            .position(|ghost| ghost.family == family && ghost.until > now && begins_like(ghost.fingerprint));
         if let Some(at) = ghost {
             let ghost = self.ghosts.swap_remove(at);
-            return self.adopt(id, ghost.mark, Some(ghost.fingerprint.len));
+            return self.adopt(id, ghost.mark, &mut Some(ghost.trail));
         }
         let members = self.families.get(&family).cloned().unwrap_or_default();
         let of = members.into_iter().find(|&other| {
@@ -223,9 +222,9 @@ impl Engine {
         self.make_ready(id);
     }
 
-    /// Lets a copy go on at `mark`, where its original ended. It may be shorter if `known` of its first bytes are
-    /// surely the same. The next read checks the guard.
-    fn adopt(&mut self, id: SourceId, mark: Mark, known: Option<u16>) -> bool {
+    /// Lets a copy go on at `mark`, where its original ended, or at one of `trail`, which it takes, if it is shorter.
+    /// The next read checks the guard.
+    fn adopt(&mut self, id: SourceId, mark: Mark, trail: &mut Option<Trail>) -> bool {
         let Some(tail) = self.tails.get_mut(id) else { return false };
         if matches!(tail.state, State::Ended) || tail.names.is_empty() {
             return false;
@@ -233,7 +232,7 @@ impl Engine {
         tail.framed = mark;
         tail.ledger = Ledger::new(mark);
         tail.size = tail.size.max(mark.position);
-        tail.copied = known;
+        tail.copied = trail.take();
         tail.forget_full_head();
         self.ops.extend(tail.open.then_some(Op::Measure { source: id }));
         let path = tail.names[0].clone();

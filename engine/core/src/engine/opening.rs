@@ -140,11 +140,8 @@ impl Engine {
         let tail = self.tails.get_mut(id).filter(|tail| !matches!(tail.state, State::Ended));
         let Some(tail) = tail else { return };
         tail.size = tail.size.max(Position(size));
-        if tail.fit_copy(size) {
-            self.release(id);
-            if self.tails.get(id).is_some_and(|tail| matches!(tail.state, State::Ready)) {
-                self.make_ready(id);
-            }
+        if tail.fit_copy(Position(size)) {
+            self.mark_unsaved(id);
         }
     }
 
@@ -163,17 +160,13 @@ impl Engine {
             return self.miss_name(id, now);
         }
         // The guard is checked by every read; what was skipped over is checked here.
-        let unseen = tail.unseen.is_some();
+        let unseen = tail.unseen;
         if !tail.look_before(&opened.before) || !tail.fingerprint.admits(&opened.head) {
             self.begin_again(id, now);
             return;
         }
         tail.size = tail.size.max(Position(opened.size));
-        if tail.fit_copy(opened.size) {
-            self.release(id);
-            self.make_ready(id);
-            return;
-        }
+        let moved = tail.fit_copy(Position(opened.size));
         (tail.failures, tail.misses) = (0, 0);
         if tail.head.is_empty() && opened.head.len() > tail.fingerprint.len as usize {
             tail.fingerprint = Fingerprint::of(&opened.head);
@@ -181,7 +174,7 @@ impl Engine {
         }
         if !core::mem::replace(&mut tail.introduced, true) {
             self.introduce(id);
-        } else if unseen {
+        } else if unseen || moved {
             self.mark_unsaved(id);
         }
         self.make_ready(id);

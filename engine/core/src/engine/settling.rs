@@ -148,7 +148,8 @@ impl Engine {
     /// Takes a settled span into the ledger, and has the checkpoint saved if `acked` moved.
     pub(super) fn settle_span(&mut self, id: SourceId, batch: BatchId) {
         let Some(tail) = self.tails.get_mut(id) else { return };
-        if tail.ledger.delivered(batch).is_some() {
+        if let Some(mark) = tail.ledger.delivered(batch) {
+            tail.trail.add(mark);
             self.mark_unsaved(id);
         }
     }
