@@ -12,6 +12,7 @@ pub(crate) mod instructions;
 pub(crate) mod kill;
 pub(crate) mod kill_agents;
 pub(crate) mod latency;
+pub(crate) mod manners;
 pub(crate) mod many;
 pub(crate) mod memory;
 pub(crate) mod regress;

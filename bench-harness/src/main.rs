@@ -59,6 +59,9 @@ enum Command {
     Consumer(commands::consumer::ConsumerArgs),
     /// Peak memory while a backlog is drained and the broker is away in the middle
     Memory(commands::memory::MemoryArgs),
+    /// What the agent takes from a host that it shares: on an ordinary day, and while it catches up beside
+    /// somebody who wants the processors for himself
+    Manners(commands::manners::MannersArgs),
     /// What a thousand quiet files cost
     Idle(commands::idle::IdleArgs),
     /// Ten thousand files that are all written
@@ -110,6 +113,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Command::Latency(args) => commands::latency::run(&args),
         Command::Consumer(args) => commands::consumer::run(&args),
         Command::Memory(args) => commands::memory::run(&args),
+        Command::Manners(args) => commands::manners::run(&args),
         Command::Idle(args) => commands::idle::run(&args),
         Command::Many(args) => commands::many::run(&args),
         Command::Kill(args) => commands::kill::run(&args),
