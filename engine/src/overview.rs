@@ -6,9 +6,13 @@ use std::cmp::Reverse;
 use std::fmt::Write as _;
 
 use crate::columns::{Align, columns};
+use crate::etcd::EtcdStatus;
 use crate::figures::{grouped, rate, seconds, size};
 use crate::logging::plain;
 use crate::status::{FileStatus, ItemStatus, KafkaStatus, StatusReport};
+
+/// Items of etcd that are named with what is wrong with them; `logdrive agents` and `/status` have all.
+const REFUSED_MAX: usize = 20;
 
 /// Everything on one page, with `files_max` files: those that are furthest behind.
 #[must_use]
@@ -62,7 +66,8 @@ fn head(report: &StatusReport) -> String {
             format!("{}, {} generations, durable {age} ago{health}", state.dir, state.generations)
         }),
     ];
-    for (name, line) in lines {
+    let etcd = report.etcd.as_ref().map(|etcd| ("etcd", items_from(etcd)));
+    for (name, line) in lines.into_iter().chain(etcd) {
         writeln!(text, "{name:<9}  {}", plain(&line)).expect("a string takes everything");
     }
     text
@@ -80,6 +85,25 @@ fn connection(report: &StatusReport, kafka: &KafkaStatus) -> String {
         let (p50, p99) = (seconds(trip.p50_seconds), seconds(trip.p99_seconds));
         write!(text, "; {} answers in {p50}, at the 99th percentile {p99}", trip.broker)
             .expect("a string takes everything");
+    }
+    text
+}
+
+fn items_from(etcd: &EtcdStatus) -> String {
+    let mut text = match etcd.connected {
+        true => etcd.endpoint.clone(),
+        false => format!("NOT CONNECTED to {}, its items as they were are in force", etcd.endpoint),
+    };
+    let (revision, items) = (grouped(etcd.revision), grouped(etcd.items as u64));
+    write!(text, "; {items} items at revision {revision}").expect("a string takes everything");
+    if !etcd.refused.is_empty() {
+        write!(text, ", {} refused", grouped(etcd.refused.len() as u64)).expect("a string takes everything");
+    }
+    if etcd.holding {
+        text += "; IT HAS LOST ITS DATA";
+    }
+    if let Some(rival) = &etcd.rival {
+        write!(text, "; ANOTHER AGENT SPEAKS FOR THIS HOST: {rival}").expect("a string takes everything");
     }
     text
 }
@@ -157,6 +181,11 @@ fn errors(report: &StatusReport) -> String {
     lines.extend(last(&report.kafka.last_error, "kafka, last"));
     lines.extend(last(&report.state.last_error, "state, last"));
     lines.extend(last(&report.reloads.last_error, "configuration not reloaded"));
+    if let Some(etcd) = &report.etcd {
+        lines.extend(last(&etcd.last_error, "etcd, last"));
+        let refused = etcd.refused.iter().take(REFUSED_MAX);
+        lines.extend(refused.map(|refusal| format!("etcd, {}: {}", refusal.key, refusal.reason)));
+    }
     for error in &report.errors {
         lines.push(format!("{} ago: {}", seconds(error.age_seconds), error.error));
     }
@@ -174,6 +203,7 @@ pub(crate) mod tests {
     use expect_test::expect;
 
     use super::*;
+    use crate::etcd::Refusal;
     use crate::status::{
         PaceStatus, PathError, Positions, Readiness, Reloads, RoundTripStatus, StateStatus, TopicState,
     };
@@ -303,6 +333,35 @@ pub(crate) mod tests {
         quiet.kafka.topics.clear();
         let text = overview(&quiet, 20);
         assert!(text.contains("no file is known") && !text.contains("errors"), "{text}");
+    }
+
+    #[test]
+    fn what_etcd_wants_and_whether_it_is_there_is_told() {
+        let mut with_etcd = report();
+        let refusal = Refusal {
+            key: "/logdrive/items/web/secret".to_owned(),
+            item: None,
+            reason: "`/etc/shadow` is outside of `allow_paths`".to_owned(),
+            earlier_in_force: false,
+        };
+        let etcd = EtcdStatus {
+            connected: true,
+            endpoint: "etcd-1:2379".to_owned(),
+            revision: 1234,
+            items: 2,
+            refused: vec![refusal],
+            ..EtcdStatus::default()
+        };
+        with_etcd.etcd = Some(etcd.clone());
+        let text = overview(&with_etcd, 0);
+        let line = |text: &str| text.lines().find(|line| line.starts_with("etcd ")).unwrap().to_owned();
+        expect!["etcd       etcd-1:2379; 2 items at revision 1,234, 1 refused"].assert_eq(&line(&text));
+        let refused = "etcd, /logdrive/items/web/secret: `/etc/shadow` is outside of `allow_paths`";
+        assert!(text.contains(refused), "{text}");
+        let rival = Some("h1, process 7".to_owned());
+        with_etcd.etcd = Some(EtcdStatus { connected: false, holding: true, rival, ..etcd });
+        expect!["etcd       NOT CONNECTED to etcd-1:2379, its items as they were are in force; 2 items at revision 1,234, 1 refused; IT HAS LOST ITS DATA; ANOTHER AGENT SPEAKS FOR THIS HOST: h1, process 7"]
+            .assert_eq(&line(&overview(&with_etcd, 0)));
     }
 
     #[test]

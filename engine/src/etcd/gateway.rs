@@ -1,10 +1,9 @@
 //! What an agent asks of etcd, through its HTTP gateway.
 //!
-//! Requests go one after the other over one connection, each watch over one of its own. Nothing is tried
+//! Requests go one after the other over one connection, each stream of a watch over one of its own. Nothing is tried
 //! again here: whoever asks decides about that.
 
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Incoming;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -13,14 +12,13 @@ use tokio::time::timeout;
 use super::connection::{Connection, PATIENCE};
 use super::error::EtcdError;
 use super::keyspace::end_of;
-use super::mirror::{Event, KeyValue, Stamp};
-use super::wire::{
-    Failure, Found, Lease, Line, Put, Range, Step, Taken, Transaction, Unchanged, Watched, WireEvent,
-};
+use super::mirror::{KeyValue, Stamp};
+use super::stream::{Stream, Watch};
+use super::wire::{Failure, Found, Lease, Line, Put, Range, Step, Taken, Transaction, Unchanged};
 use crate::config::EtcdPlan;
 
 /// A larger answer is not taken: no host has as many items.
-const ANSWER_BYTES_MAX: usize = 32 << 20;
+pub(super) const ANSWER_BYTES_MAX: usize = 32 << 20;
 
 /// Somebody to ask: one member of the cluster.
 #[derive(Debug)]
@@ -244,95 +242,31 @@ impl Gateway {
         ranges: &[(String, Option<String>)],
         from_revision: u64,
     ) -> Result<Watch, EtcdError> {
-        let mut document = Vec::new();
-        for ((first, end), id) in ranges.iter().zip(1..) {
-            #[derive(Serialize)]
-            struct Create {
-                #[serde(flatten)]
-                range: Range,
-                start_revision: String,
-                watch_id: String,
-            }
-            let create = Create {
-                range: Range::of(first, end.as_deref()),
-                start_revision: from_revision.to_string(),
-                watch_id: i32::to_string(&id),
-            };
-            serde_json::to_writer(&mut document, &json!({ "create_request": create }))
-                .expect("requests always serialise");
+        let mut streams = Vec::with_capacity(ranges.len());
+        for (first, end) in ranges {
+            streams.push(self.stream(Range::of(first, end.as_deref()), from_revision).await?);
         }
+        Ok(Watch::of(streams))
+    }
+
+    async fn stream(&self, range: Range, from_revision: u64) -> Result<Stream, EtcdError> {
+        #[derive(Serialize)]
+        struct Create {
+            #[serde(flatten)]
+            range: Range,
+            start_revision: String,
+        }
+        let create = Create { range, start_revision: from_revision.to_string() };
+        let document = json!({ "create_request": create }).to_string();
         let mut connection = Connection::open(&self.endpoint, self.plan.tls.as_ref()).await?;
-        let post = connection.post("/v3/watch", self.token.as_deref(), document);
+        let post = connection.post("/v3/watch", self.token.as_deref(), document.into_bytes());
         let slow = |_| EtcdError::Slow { endpoint: self.endpoint.clone(), seconds: PATIENCE.as_secs() };
         let answer = timeout(PATIENCE, post).await.map_err(slow)??;
-        let body = answer.into_body();
-        Ok(Watch { endpoint: self.endpoint.clone(), body, unread: Vec::new(), _connection: connection })
+        Ok(Stream::new(self.endpoint.clone(), answer.into_body(), connection))
     }
 }
 
 fn put(key: &str, value: &[u8], lease: Option<&str>) -> Put {
     let lease = lease.unwrap_or("0").to_owned();
     Put { key: key.into(), value: super::wire::Base64(value.to_vec()), lease }
-}
-
-/// What a watch has to tell.
-#[derive(Clone, Eq, PartialEq, Debug)]
-pub enum News {
-    /// Something has changed; or nothing, and it only says that it watches.
-    Events(Vec<Event>),
-    /// What came next is no longer there: everything is to be listed again.
-    Compacted,
-}
-
-/// A stream of changes. It ends with an error.
-#[derive(Debug)]
-pub struct Watch {
-    endpoint: String,
-    body: Incoming,
-    /// The beginning of a line whose end has not come yet.
-    unread: Vec<u8>,
-    /// The stream ends with it.
-    _connection: Connection,
-}
-
-impl Watch {
-    /// Waits for news. Nothing is lost when the wait is given up.
-    ///
-    /// # Errors
-    /// The stream has ended, or etcd has ended the watch.
-    pub async fn next(&mut self) -> Result<News, EtcdError> {
-        let broken = |reason: String| EtcdError::Broken { endpoint: self.endpoint.clone(), reason };
-        loop {
-            if let Some(end) = memchr::memchr(b'\n', &self.unread) {
-                let line: Vec<u8> = self.unread.drain(..=end).collect();
-                return self.news(&line);
-            }
-            if self.unread.len() > ANSWER_BYTES_MAX {
-                return Err(broken("an endless line".to_owned()));
-            }
-            match self.body.frame().await {
-                Some(Ok(frame)) => {
-                    self.unread.extend_from_slice(frame.data_ref().map_or(&[][..], |bytes| bytes));
-                }
-                Some(Err(error)) => return Err(broken(error.to_string())),
-                None => return Err(broken("it was closed".to_owned())),
-            }
-        }
-    }
-
-    fn news(&self, line: &[u8]) -> Result<News, EtcdError> {
-        let unclear = |error: serde_json::Error| EtcdError::Unclear {
-            endpoint: self.endpoint.clone(),
-            reason: error.to_string(),
-        };
-        let refused = |reason| Err(EtcdError::Refused { what: "watch items", reason });
-        match serde_json::from_slice(line).map_err(unclear)? {
-            Line::Error(Failure { message }) => refused(message),
-            Line::Result(Watched { compact_revision, .. }) if compact_revision > 0 => Ok(News::Compacted),
-            Line::Result(Watched { canceled: true, cancel_reason, .. }) => refused(cancel_reason),
-            Line::Result(Watched { events, .. }) => {
-                Ok(News::Events(events.into_iter().filter_map(WireEvent::into_event).collect()))
-            }
-        }
-    }
 }

@@ -23,6 +23,7 @@ pub mod keyspace;
 mod mirror;
 mod report;
 mod session;
+mod stream;
 mod table;
 pub mod verbs;
 mod wire;
@@ -38,9 +39,10 @@ use tokio::sync::watch;
 
 pub use allow::Allow;
 pub use error::EtcdError;
-pub use gateway::{Gateway, News, Watch, Written};
+pub use gateway::{Gateway, Written};
 pub use mirror::{Event, Good, KeyValue, Refusal, Stamp, Terms};
 pub use report::{ItemReport, ItemView, Report, Speaker, View};
+pub use stream::{News, Watch};
 
 use crate::bell::Bell;
 use mirror::Mirror;

@@ -11,10 +11,11 @@ use tracing::{info, warn};
 
 use super::cache;
 use super::error::EtcdError;
-use super::gateway::{Gateway, News, Watch};
+use super::gateway::Gateway;
 use super::keyspace::Keyspace;
 use super::mirror::{ITEMS_MAX, Mirror, Terms};
 use super::report::{Desk, KEEP_ALIVE_EVERY, Rates, Speaker, View};
+use super::stream::{News, Watch};
 use super::{Desired, Shared};
 
 /// Changes that come within this time are handed over together.

@@ -1,6 +1,7 @@
 //! G06 to G10 with a real etcd: items that come from there, and what can go wrong with it.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -8,6 +9,7 @@ use serde_json::Value;
 use crate::lines::{Family, append, assert_complete, values};
 use crate::member::Member;
 use crate::process::{Agent, Launch};
+use crate::proxy::{Proxy, Way, Weather};
 use crate::site::{Site, TOPIC};
 use crate::wait::{until, until_true};
 
@@ -127,6 +129,38 @@ fn g06_etcd_is_killed_and_comes_back_while_lines_flow_and_is_away_at_a_start() {
     until_true("what is deleted is let go", || of_file(&second, "b.log").is_none());
     second.stop();
     assert_complete(&site.whole(), &[&a, &b]);
+}
+
+#[test]
+#[ignore = "needs etcd: run scripts/test"]
+fn g06_etcd_is_slow_or_silent_or_cut_off_within_an_answer_and_lines_flow() {
+    let (site, etcd) = (Site::new(), Member::start());
+    let proxy = Proxy::to(etcd.port());
+    let (mut own, mut new) = (Family::create(site.log("own.log")), Family::create(site.log("new.log")));
+    own.write(10);
+    // A few bytes at a time are still an answer.
+    proxy.turn(Weather::Trickle { piece: 50, every: Duration::from_millis(5) });
+    let mut agent = agent_with(&site, &proxy.address(), "").start();
+    agent.await_log(&["connected to etcd"]);
+    etcd.put_item("new", &site.log("new.log"), TOPIC);
+    new.write(10);
+    site.topic.await_count(20);
+    // No answer at all, on a connection that stands: it is given up, and what was in force stays so.
+    proxy.turn(Weather::Still);
+    agent.await_log(&["etcd", "its items as they were stay in force"]);
+    own.write(100);
+    new.write(100);
+    site.topic.await_count(220);
+    etcd.delete("new");
+    // The answer that lists everything is cut; the next one says what was missed.
+    proxy.cut_after(Way::Down, 200);
+    proxy.turn(Weather::Clear);
+    until_true("what was deleted meanwhile is let go", || of_file(&agent, "new.log").is_none());
+    assert_eq!(proxy.cuts(), 1, "an answer was cut");
+    own.write(100);
+    site.topic.await_count(320);
+    agent.stop();
+    assert_complete(&site.whole(), &[&own, &new]);
 }
 
 #[test]

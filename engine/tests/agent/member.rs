@@ -54,6 +54,11 @@ impl Member {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// Where it is in plain text, on this machine.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Where it is with TLS.
     pub(crate) fn tls_endpoint(&self) -> String {
         format!("127.0.0.1:{}", self.port + 2)
