@@ -10,6 +10,8 @@
 //! Paths are no labels: their number has no bound. Every metric is described in `docs/metrics.md`; a
 //! test compares the two.
 
+mod item;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -21,9 +23,8 @@ use prometheus_client::registry::Registry;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use logdrive_core::engine::{Amount, ItemCounts};
-
 use crate::kafka::Refusal;
+pub use item::{DropReason, ItemMetrics};
 
 /// A gauge in seconds.
 pub type Seconds = Gauge<f64, AtomicU64>;
@@ -34,40 +35,6 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 /// 0.5 ms to 60 s; the steps are finest where the latency targets lie (5 and 10 ms).
 const LATENCY_BUCKETS_SECONDS: [f64; 16] =
     [0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0];
-
-/// Why a line that was read is not sent, or not whole.
-#[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub enum DropReason {
-    /// `include_lines` or `exclude_lines` of the item.
-    Filtered,
-    /// `on_long_line` of the item.
-    Long,
-    /// Kafka refuses the record for good, and it is kept nowhere else.
-    Refused,
-    /// It has to be read again, and the file has been truncated or is gone.
-    Vanished,
-}
-
-/// The amounts by which dropped lines are counted, in the order of [`DropReason::ALL`].
-fn dropped(counts: &ItemCounts) -> [Amount; DropReason::ALL.len()] {
-    [counts.filtered, counts.long, counts.refused, counts.vanished]
-}
-
-impl DropReason {
-    const ALL: [DropReason; 4] =
-        [DropReason::Filtered, DropReason::Long, DropReason::Refused, DropReason::Vanished];
-
-    /// The value of the label `reason`.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            DropReason::Filtered => "filtered",
-            DropReason::Long => "long",
-            DropReason::Refused => "refused",
-            DropReason::Vanished => "vanished",
-        }
-    }
-}
 
 /// What reading waited for, as the label `reason` of `paced_seconds` has it: the keys that set the paces.
 const PACES: [&str; 3] = ["cpu", "bytes_per_second", "rate_limit"];
@@ -372,50 +339,11 @@ impl Metrics {
     }
 }
 
-/// The counters of one item, resolved once.
-#[derive(Clone, Debug)]
-pub struct ItemMetrics {
-    lines_read: Counter,
-    bytes_read: Counter,
-    lines_acked: Counter,
-    bytes_acked: Counter,
-    lines_dead_lettered: Counter,
-    bytes_dead_lettered: Counter,
-    /// Indexed by [`DropReason`].
-    lines_dropped: [Counter; DropReason::ALL.len()],
-    bytes_dropped: [Counter; DropReason::ALL.len()],
-    lines_replayed: Counter,
-    bytes_replayed: Counter,
-    lines_truncated: Counter,
-    lines_damaged: Counter,
-    bytes_gone: Counter,
-}
-
-impl ItemMetrics {
-    /// Adds what the engine has counted between two looks at one item.
-    pub fn publish(&self, before: &ItemCounts, now: &ItemCounts) {
-        let add = |lines: &Counter, bytes: &Counter, before: Amount, now: Amount| {
-            lines.inc_by(now.lines - before.lines);
-            bytes.inc_by(now.bytes - before.bytes);
-        };
-        add(&self.lines_read, &self.bytes_read, before.read, now.read);
-        add(&self.lines_acked, &self.bytes_acked, before.acked, now.acked);
-        let (lines, bytes) = (&self.lines_dead_lettered, &self.bytes_dead_lettered);
-        add(lines, bytes, before.diverted, now.diverted);
-        add(&self.lines_replayed, &self.bytes_replayed, before.replayed, now.replayed);
-        let counters = self.lines_dropped.iter().zip(&self.bytes_dropped);
-        for ((lines, bytes), (before, now)) in counters.zip(dropped(before).into_iter().zip(dropped(now))) {
-            add(lines, bytes, before, now);
-        }
-        self.lines_truncated.inc_by(now.lines_truncated - before.lines_truncated);
-        self.lines_damaged.inc_by(now.lines_damaged - before.lines_damaged);
-        self.bytes_gone.inc_by(now.bytes_gone - before.bytes_gone);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
+
+    use logdrive_core::engine::{Amount, ItemCounts};
 
     use super::*;
 
