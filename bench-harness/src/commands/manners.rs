@@ -200,7 +200,7 @@ fn configured(
     limits: &str,
 ) -> Result<Agent> {
     let text = format!(
-        "[state]\ndir = {state:?}\n[limits]\n{limits}\n[kafka]\nbrokers = [{:?}]\n\
+        "[state]\ndir = {state:?}\n[limits]\n{limits}\n[kafka]\nbrokers = {:?}\n\
          [[item]]\nname = \"backlog\"\ninclude = [{:?}]\ntopic = {topic:?}\nread_from = \"beginning\"\n",
         setup.cluster.brokers(),
         backlog.file,

@@ -24,7 +24,6 @@ mod mirror;
 mod report;
 mod session;
 mod stream;
-mod table;
 pub mod verbs;
 mod wire;
 

@@ -16,8 +16,10 @@ use super::gateway::Gateway;
 use super::keyspace::{agents, items, scope, scope_of_host};
 use super::mirror::KeyValue;
 use super::report::Report;
-use super::table::{columns, shown};
+use crate::columns::{Align, columns};
 use crate::config::{EtcdPlan, ItemLimits, ItemPlan, item_of};
+use crate::figures::{grouped, size, span};
+use crate::logging::plain;
 use crate::setup;
 
 /// Whose items are meant.
@@ -85,8 +87,10 @@ impl Remote {
         let all = items(&self.plan.prefix);
         let prefix = scope.map_or_else(|| all.clone(), |scope| scope.prefix(&self.plan));
         let found = self.ask(async |etcd| Ok(etcd.below(&prefix).await?))?;
-        let head = ["FOR", "NAME", "TOPIC", "INCLUDE", "REVISION"].map(str::to_owned).to_vec();
-        let mut rows = vec![head];
+        let left = Align::Left;
+        let head =
+            [("FOR", left), ("NAME", left), ("TOPIC", left), ("REVISION", Align::Right), ("INCLUDE", left)];
+        let mut rows = Vec::new();
         let mut notes = String::new();
         for KeyValue { key, value, mod_revision } in found {
             let place = key.strip_prefix(&all).unwrap_or(&key);
@@ -94,13 +98,13 @@ impl Remote {
             let (topic, include) = match self.judge(name, &value) {
                 Ok(item) => (item.topic, item.include.join(" ")),
                 Err(reason) => {
-                    notes.push_str(&format!("{}: {}\n", shown(place), shown(&reason)));
+                    notes.push_str(&format!("{}: {}\n", plain(place), plain(&reason)));
                     ("-".to_owned(), "(no host takes it, see below)".to_owned())
                 }
             };
-            rows.push(vec![shown(whose), shown(name), topic, shown(&include), mod_revision.to_string()]);
+            rows.push([whose.to_owned(), name.to_owned(), topic, mod_revision.to_string(), include]);
         }
-        Ok(columns(&rows) + &notes)
+        Ok(columns(head, &rows) + &notes)
     }
 
     /// Puts an item, if it is one. Returns what to say.
@@ -158,7 +162,7 @@ impl Remote {
             }
         }
         for name in there.keys().filter(|_| whole) {
-            text.push_str(&format!("- {}  in etcd, not in the files\n", shown(name)));
+            text.push_str(&format!("- {}  in etcd, not in the files\n", plain(name)));
         }
         Ok(Difference { is_empty: text.is_empty(), text })
     }
@@ -203,12 +207,22 @@ fn judge(limits: &ItemLimits, name: &str, value: &[u8]) -> Result<ItemPlan, Stri
 /// A table of agents, and under it what is wrong with some of them. `now` is seconds since the epoch.
 #[must_use]
 pub fn agents_table(reports: &[Report], now: u64) -> String {
-    let head = ["HOST", "VERSION", "UP", "ITEMS", "FILES", "LAG", "LINES/S", "REVISION", "STATE"];
-    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    let (left, right) = (Align::Left, Align::Right);
+    let head = [
+        ("HOST", left),
+        ("VERSION", left),
+        ("UP", right),
+        ("ITEMS", right),
+        ("FILES", right),
+        ("LAG", right),
+        ("LINES/S", right),
+        ("REVISION", right),
+        ("STATE", left),
+    ];
+    let mut rows = Vec::new();
     let mut notes = String::new();
     for report in reports {
-        let host = shown(&report.host);
-        let mut note = |text: String| notes.push_str(&format!("{host}: {}\n", shown(&text)));
+        let mut note = |text: String| notes.push_str(&format!("{}: {}\n", plain(&report.host), plain(&text)));
         let failing = report.items.iter().filter_map(|item| Some((&item.name, item.error.as_ref()?)));
         failing.for_each(|(name, error)| note(format!("item {name}: {error}")));
         for refusal in &report.refused {
@@ -223,50 +237,23 @@ pub fn agents_table(reports: &[Report], now: u64) -> String {
             note("items are in force that etcd has lost".to_owned());
         }
         let up = Duration::from_secs(now.saturating_sub(report.started));
-        rows.push(vec![
-            host.clone(),
-            shown(&report.version),
-            humantime::format_duration(whole_units(up)).to_string(),
-            report.items_total.to_string(),
-            report.files.to_string(),
+        let not_ready = || format!("not ready: {}", report.reason);
+        rows.push([
+            report.host.clone(),
+            report.version.clone(),
+            span(up),
+            grouped(report.items_total as u64),
+            grouped(report.files),
             size(report.lag_bytes),
-            report.lines_per_second.to_string(),
+            grouped(report.lines_per_second),
             report.revision.to_string(),
-            if report.ready { "ready".to_owned() } else { shown(&format!("not ready: {}", report.reason)) },
+            if report.ready { "ready".to_owned() } else { not_ready() },
         ]);
     }
     if reports.is_empty() {
         notes.push_str("no agent says anything; each does that has [etcd] in its configuration\n");
     }
-    columns(&rows) + &notes
-}
-
-/// Seconds are of no interest after an hour, nor minutes after a day.
-fn whole_units(time: Duration) -> Duration {
-    let seconds = time.as_secs();
-    let unit = match seconds {
-        0..3600 => 1,
-        3600..86_400 => 60,
-        _ => 3600,
-    };
-    Duration::from_secs(seconds - seconds % unit)
-}
-
-/// As people write sizes, with three digits.
-fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
-    let mut value = bytes as f64;
-    let mut unit = 0;
-    while value >= 999.5 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    match unit {
-        0 => format!("{bytes} B"),
-        _ if value < 9.995 => format!("{value:.2} {}", UNITS[unit]),
-        _ if value < 99.95 => format!("{value:.1} {}", UNITS[unit]),
-        _ => format!("{value:.0} {}", UNITS[unit]),
-    }
+    columns(head, &rows) + &notes
 }
 
 fn read(file: &Path) -> Result<Vec<u8>> {
@@ -342,21 +329,14 @@ mod tests {
             ..good.clone()
         };
         expect![[r#"
-            HOST            VERSION  UP       ITEMS  FILES  LAG     LINES/S  REVISION  STATE
-            web-1           0.1.0    1day 3h  12     40     123 kB  1200     57        ready
-            web-2\u{1b}[2J  0.1.0    2h 46m   12     40     123 kB  1200     57        not ready: topic t: does not exist
+            HOST            VERSION      UP  ITEMS  FILES     LAG  LINES/S  REVISION  STATE
+            web-1           0.1.0    1d 03h     12     40  123 kB    1,200        57  ready
+            web-2\u{1b}[2J  0.1.0    2h 46m     12     40  123 kB    1,200        57  not ready: topic t: does not exist
             web-2\u{1b}[2J: item db: denied
             web-2\u{1b}[2J: item x refused: it may not read in /etc (its earlier value is in force)
             web-2\u{1b}[2J: another agent goes by this name: instance 7f
         "#]]
         .assert_eq(&agents_table(&[good, bad], 100_000));
         assert!(agents_table(&[], 0).contains("no agent says anything"));
-    }
-
-    #[test]
-    fn sizes_have_three_digits() {
-        let sizes = [0, 999, 1000, 9_994, 9_996, 99_940, 99_960, 999_499, 999_500, 5_000_000_000_000];
-        expect!["0 B 999 B 1.00 kB 9.99 kB 10.0 kB 99.9 kB 100 kB 999 kB 1.00 MB 5.00 TB"]
-            .assert_eq(&sizes.map(size).join(" "));
     }
 }
