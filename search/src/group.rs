@@ -119,12 +119,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl ClientContext for Membership {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        match level {
-            RDKafkaLogLevel::Debug | RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => debug!("{facility}: {text}"),
-            // What matters of it comes as an error too.
-            _ => debug!(facility, "librdkafka: {text}"),
-        }
+    fn log(&self, _level: RDKafkaLogLevel, facility: &str, text: &str) {
+        // What matters of it comes as an error too.
+        debug!(facility, "librdkafka: {text}");
     }
 
     fn stats(&self, statistics: Statistics) {

@@ -8,10 +8,8 @@ use logdrive::config::{At, LogPlan, Judge, Placed, Refused, Secret, Section, Tls
 
 use crate::group::{DECIDED, KafkaPlan, PROMISED, Subscription};
 use crate::index::IndexPlan;
-use crate::opensearch::{Login, OpenSearchPlan, Template};
+use crate::opensearch::{Login, OpenSearchPlan, Template, endpoint};
 
-/// The port of a server that is named without one.
-const PORT: u16 = 9200;
 /// The longest name of an index is 255 bytes; a dash and a date follow.
 const PREFIX_BYTES_MAX: usize = 200;
 
@@ -101,7 +99,7 @@ fn opensearch(top: &Section, judge: &mut Judge<'_>) -> Option<OpenSearchPlan> {
     let mut endpoints = Vec::new();
     let mut schemes = Vec::new();
     for Placed { value, at } in &urls {
-        match endpoint(value) {
+        match endpoint(value).map_err(|why| format!("`urls` holds {why}")) {
             Ok((is_encrypted, endpoint)) => {
                 endpoints.push(endpoint);
                 schemes.push((is_encrypted, at.clone()));
@@ -155,39 +153,6 @@ fn login(top: &Section, is_encrypted: bool, judge: &mut Judge<'_>) -> Option<Log
         judge.warn("[opensearch] a login over http: the password crosses the network in the clear; use https");
     }
     Some(login)
-}
-
-/// Whether a URL is encrypted, and its `host:port`.
-fn endpoint(url: &str) -> Result<(bool, String), String> {
-    if url.contains('@') {
-        // Not shown: it may be a password.
-        return Err("`urls` holds something before an `@`; to log in, see `username`".to_owned());
-    }
-    let wrong = |what: &str| Err(format!("`urls` holds {url:?}, which {what}; write http://host:port or https://host:port"));
-    let (is_encrypted, rest) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
-        (Some(rest), _) => (true, rest),
-        (_, Some(rest)) => (false, rest),
-        _ => return wrong("does not begin with http:// or https://"),
-    };
-    let rest = rest.strip_suffix('/').unwrap_or(rest);
-    if rest.contains(['/', '?', '#']) {
-        return wrong("has a path");
-    }
-    let (host, port) = match rest.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
-        Some((host, port)) => (format!("[{host}]"), port.strip_prefix(':')),
-        None => match rest.split_once(':') {
-            Some((host, port)) => (host.to_owned(), Some(port)),
-            None => (rest.to_owned(), None),
-        },
-    };
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '%' | '[' | ']');
-    if host.is_empty() || !host.chars().all(legal) {
-        return wrong("names no host");
-    }
-    match port.map_or(Ok(PORT), str::parse) {
-        Ok(port) if port > 0 => Ok((is_encrypted, format!("{host}:{port}"))),
-        _ => wrong("has no valid port"),
-    }
 }
 
 fn topics(top: &Section, judge: &mut Judge<'_>) -> Option<Vec<String>> {

@@ -27,6 +27,8 @@ pub use answer::Verdict;
 pub use error::OpenSearchError;
 pub use template::{Template, name_of as template_name};
 
+/// The port of a server that is named without one.
+const PORT: u16 = 9200;
 /// No connection comes about after this.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 /// A larger answer is not taken.
@@ -205,6 +207,41 @@ impl Client {
     }
 }
 
+/// Whether a URL is encrypted, and its `host:port`.
+///
+/// # Errors
+/// What is wrong with it; a password in it is not shown.
+pub fn endpoint(url: &str) -> Result<(bool, String), String> {
+    if url.contains('@') {
+        return Err("something before an `@`; to log in, see `username`".to_owned());
+    }
+    let wrong = |what: &str| Err(format!("{url:?}, which {what}; write http://host:port or https://host:port"));
+    let (is_encrypted, rest) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
+        (Some(rest), _) => (true, rest),
+        (_, Some(rest)) => (false, rest),
+        _ => return wrong("does not begin with http:// or https://"),
+    };
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    if rest.contains(['/', '?', '#']) {
+        return wrong("has a path");
+    }
+    let (host, port) = match rest.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
+        Some((host, port)) => (format!("[{host}]"), port.strip_prefix(':')),
+        None => match rest.split_once(':') {
+            Some((host, port)) => (host.to_owned(), Some(port)),
+            None => (rest.to_owned(), None),
+        },
+    };
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '%' | '[' | ']');
+    if host.is_empty() || !host.chars().all(legal) {
+        return wrong("names no host");
+    }
+    match port.map_or(Ok(PORT), str::parse) {
+        Ok(port) if port > 0 => Ok((is_encrypted, format!("{host}:{port}"))),
+        _ => wrong("has no valid port"),
+    }
+}
+
 /// The content type of everything but bulk requests.
 pub const JSON: &str = "application/json";
 
@@ -227,5 +264,50 @@ impl Login {
             .map_err(|_| OpenSearchError::Secret { reason: "it holds what no header can".to_owned() })?;
         value.set_sensitive(true);
         Ok(Some(value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    #[test]
+    fn a_url_is_a_scheme_a_host_and_a_port() {
+        let mut shown = String::new();
+        for url in [
+            "http://localhost:9200",
+            "https://a.b-c/",
+            "http://[::1]",
+            "https://[fd00::1]:1/",
+            "localhost:9200",
+            "ftp://a",
+            "http://",
+            "http://a:0",
+            "http://a:65536",
+            "http://a:9200/es",
+            "http://me:canary@a",
+            "http://a b",
+        ] {
+            shown += &match endpoint(url) {
+                Ok((is_encrypted, endpoint)) => format!("{endpoint} {is_encrypted}\n"),
+                Err(why) => format!("{why}\n"),
+            };
+        }
+        expect![[r#"
+            localhost:9200 false
+            a.b-c:9200 true
+            [::1]:9200 false
+            [fd00::1]:1 true
+            "localhost:9200", which does not begin with http:// or https://; write http://host:port or https://host:port
+            "ftp://a", which does not begin with http:// or https://; write http://host:port or https://host:port
+            "http://", which names no host; write http://host:port or https://host:port
+            "http://a:0", which has no valid port; write http://host:port or https://host:port
+            "http://a:65536", which has no valid port; write http://host:port or https://host:port
+            "http://a:9200/es", which has a path; write http://host:port or https://host:port
+            something before an `@`; to log in, see `username`
+            "http://a b", which names no host; write http://host:port or https://host:port
+        "#]]
+        .assert_eq(&shown);
     }
 }
