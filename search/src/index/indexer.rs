@@ -356,21 +356,21 @@ impl<'c> Indexer<'c> {
         }
     }
 
+    /// Commits what can be. What the group does not take, in the middle of a rebalance say, is committed again: it
+    /// counts as committed only when the group has said so.
     fn commit(&mut self, mode: CommitMode) {
         self.committed_at = Instant::now();
+        for (partition, next) in self.group.committed() {
+            self.ledger.committed(&partition, next);
+        }
         let offsets: Vec<(Partition, i64)> =
             self.ledger.to_commit().map(|(partition, next)| (partition.clone(), next)).collect();
         if offsets.is_empty() {
             return;
         }
         self.window.metrics.commits.inc();
-        match self.group.commit(offsets.iter().map(|(partition, next)| (partition, *next)), mode) {
-            Ok(()) => {
-                for (partition, next) in &offsets {
-                    self.ledger.committed(partition, *next);
-                }
-            }
-            Err(error) => info!(%error, "offsets are not committed yet"),
+        if let Err(error) = self.group.commit(offsets.iter().map(|(partition, next)| (partition, *next)), mode) {
+            info!(%error, "offsets are not committed yet");
         }
     }
 

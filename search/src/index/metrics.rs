@@ -135,3 +135,31 @@ impl Metrics {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_described_and_every_description_is_of_one() {
+        let text = Metrics::new("1.0").text();
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let exported: Vec<String> = types
+            .map(|line| {
+                let (name, kind) = line.split_once(' ').expect("a name and a type");
+                let suffix = match kind {
+                    "counter" => "_total",
+                    "info" => "_info",
+                    _ => "",
+                };
+                let name = name.strip_suffix(suffix).unwrap_or(name);
+                format!("| `{name}{suffix}` | {kind} |")
+            })
+            .collect();
+        let page = include_str!("../../../docs/search.md");
+        let rows = page.lines().filter(|line| line.starts_with("| `logdrive_index_"));
+        let described: Vec<String> =
+            rows.map(|row| row.splitn(4, '|').take(3).collect::<Vec<_>>().join("|") + "|").collect();
+        assert_eq!(described, exported, "docs/search.md, in the order of the metrics");
+    }
+}
