@@ -73,7 +73,8 @@ pub fn read(url: &str, indexes: &str, mut arrive: impl FnMut(&Arrival<'_>)) -> R
     let mut body = ask(Method::POST, &format!("/{indexes}/_search?scroll={KEPT}"), query)?;
     let mut documents = 0;
     loop {
-        let page: Page = serde_json::from_slice(&body).context("a document that no indexer of ours has written")?;
+        let page: Page =
+            serde_json::from_slice(&body).context("a document that no indexer of ours has written")?;
         for Hit { source: Source { message, partition, offset } } in &page.hits.hits {
             arrive(&Arrival {
                 partition: *partition,

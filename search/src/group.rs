@@ -130,7 +130,10 @@ impl ClientContext for Membership {
         let mut ends = lock(&self.ends);
         ends.clear();
         for (name, topic) in &statistics.topics {
-            let known = topic.partitions.iter().filter(|(number, partition)| **number >= 0 && partition.hi_offset >= 0);
+            let known = topic
+                .partitions
+                .iter()
+                .filter(|(number, partition)| **number >= 0 && partition.hi_offset >= 0);
             ends.extend(known.map(|(number, partition)| {
                 (Partition { topic: name.as_str().into(), number: *number }, partition.hi_offset)
             }));
@@ -143,12 +146,7 @@ impl ClientContext for Membership {
 }
 
 impl ConsumerContext for Membership {
-    fn rebalance(
-        &self,
-        consumer: &BaseConsumer<Self>,
-        error: RDKafkaRespErr,
-        list: &mut TopicPartitionList,
-    ) {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let list = list.clone();
         let change = match error {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Change::Assign(list),

@@ -107,7 +107,8 @@ pub fn load_for<T>(
 /// The same with the text of the file at hand; `name` is what problems call it.
 pub fn plan_of(name: &str, text: Option<&[u8]>, typed: &Typed, host: &Host) -> Result<Plan, Refused> {
     let mut problems = Vec::new();
-    let mut config = written(&AGENT, text, &mut problems).map_err(|problem| Refused::new(name, vec![problem]))?;
+    let mut config =
+        written(&AGENT, text, &mut problems).map_err(|problem| Refused::new(name, vec![problem]))?;
     typed.apply(&mut config, &mut problems);
     if text.is_none() && typed.is_empty() {
         let what = "nothing to do; name a file with --config, or give --include, --topic and --brokers";
@@ -168,9 +169,8 @@ fn in_part(typed: &Typed, elsewhere: Elsewhere) -> Result<(String, FileConfig), 
         None => ("command line".to_owned(), None),
     };
     let mut problems = Vec::new();
-    let mut config =
-        written(&AGENT, text.as_deref(), &mut problems)
-            .map_err(|problem| Refused::new(&name, vec![problem]))?;
+    let mut config = written(&AGENT, text.as_deref(), &mut problems)
+        .map_err(|problem| Refused::new(&name, vec![problem]))?;
     if let Elsewhere::Ignored = elsewhere {
         problems.clear();
     }

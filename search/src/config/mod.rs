@@ -4,7 +4,7 @@
 
 pub mod keys;
 
-use logdrive::config::{At, LogPlan, Judge, Placed, Refused, Secret, Section, TlsPlan, Typed, load_for};
+use logdrive::config::{At, Judge, LogPlan, Placed, Refused, Secret, Section, TlsPlan, Typed, load_for};
 
 use crate::group::{DECIDED, KafkaPlan, PROMISED, Subscription};
 use crate::index::IndexPlan;
@@ -50,7 +50,9 @@ fn index_plan(top: &Section, judge: &mut Judge<'_>) -> Option<IndexPlan> {
     if let (Some(topics), Some(dead)) = (&topics, &dead_letter_topic)
         && topics.contains(dead)
     {
-        let why = format!("`dead_letter_topic` is {dead:?}, which is indexed: what is refused would be refused again");
+        let why = format!(
+            "`dead_letter_topic` is {dead:?}, which is indexed: what is refused would be refused again"
+        );
         judge.refuse(&top.at("index.dead_letter_topic"), why);
     }
     let prefix = top.text("index.prefix").map(legal_prefix);
@@ -61,8 +63,11 @@ fn index_plan(top: &Section, judge: &mut Judge<'_>) -> Option<IndexPlan> {
     }
     let number = |path: &str| top.count(path).and_then(|count| u32::try_from(count).ok());
     let prefix = prefix?;
-    let template =
-        Template { prefix: prefix.clone(), shards: number("index.shards"), replicas: number("index.replicas") };
+    let template = Template {
+        prefix: prefix.clone(),
+        shards: number("index.shards"),
+        replicas: number("index.replicas"),
+    };
     Some(IndexPlan {
         kafka: kafka?,
         subscription: Subscription {
@@ -127,14 +132,20 @@ fn opensearch(top: &Section, judge: &mut Judge<'_>) -> Option<OpenSearchPlan> {
 fn login(top: &Section, is_encrypted: bool, judge: &mut Judge<'_>) -> Option<Login> {
     let login = match (top.has("opensearch.username"), top.has("opensearch.api_key_file")) {
         (true, true) => {
-            judge.refuse(&top.at("opensearch.api_key_file"), "`api_key_file` and `username` cannot both be the login");
+            judge.refuse(
+                &top.at("opensearch.api_key_file"),
+                "`api_key_file` and `username` cannot both be the login",
+            );
             return None;
         }
         (true, false) => {
             let password = judge.password(top, "opensearch");
             let username = judge.plain(top, "opensearch.username")?;
             if username.contains(':') {
-                judge.refuse(&top.at("opensearch.username"), "`username` holds a colon, which no login over HTTP can");
+                judge.refuse(
+                    &top.at("opensearch.username"),
+                    "`username` holds a colon, which no login over HTTP can",
+                );
             }
             Login::Basic { username, password: password? }
         }
@@ -150,7 +161,8 @@ fn login(top: &Section, is_encrypted: bool, judge: &mut Judge<'_>) -> Option<Log
         }
     };
     if !is_encrypted && !matches!(login, Login::None) {
-        judge.warn("[opensearch] a login over http: the password crosses the network in the clear; use https");
+        judge
+            .warn("[opensearch] a login over http: the password crosses the network in the clear; use https");
     }
     Some(login)
 }
@@ -164,7 +176,9 @@ fn topics(top: &Section, judge: &mut Judge<'_>) -> Option<Vec<String>> {
     let mut topics = Vec::new();
     for Placed { value, at } in texts {
         if value.is_empty() || (!value.starts_with('^') && !value.chars().all(legal)) {
-            let why = format!("`topics` holds {value:?}; allowed: letters, digits, `.`, `_` and `-`, or a pattern after `^`");
+            let why = format!(
+                "`topics` holds {value:?}; allowed: letters, digits, `.`, `_` and `-`, or a pattern after `^`"
+            );
             judge.refuse(&at, why);
         }
         topics.push(value);
@@ -253,12 +267,18 @@ mod tests {
             ("index.prefix = '_logs'", "`prefix` is \"_logs\""),
             ("index.template = false\nindex.shards = 3", "`shards` has no effect without `template`"),
             ("opensearch.tls.ca = '/etc/hosts'", "`[opensearch.tls]` has no effect"),
-            ("opensearch.username = 'me'", "missing key `password_file` (or `password_env`) in `[opensearch]`"),
+            (
+                "opensearch.username = 'me'",
+                "missing key `password_file` (or `password_env`) in `[opensearch]`",
+            ),
             ("opensearch.password = 'canary'", "`password` is refused"),
             ("opensearch.api_key = 'canary'", "`api_key` is refused"),
             ("opensearch.password_env = 'HOME'", "`password_env` has no effect without `username`"),
             ("kafka.options.'group.id' = 'x'", "`group.id` is decided by the `group` of the verb"),
-            ("kafka.options.'enable.auto.commit' = true", "`enable.auto.commit` cannot be set: offsets are committed when"),
+            (
+                "kafka.options.'enable.auto.commit' = true",
+                "`enable.auto.commit` cannot be set: offsets are committed when",
+            ),
             ("kafka.options.'sasl.password' = 'canary'", "`sasl.password` is a secret"),
             ("kafka.options.'no.such' = 1", "librdkafka refuses `no.such`"),
             ("http.listen = '0.0.0.0:1'", "which other hosts can reach"),
@@ -284,14 +304,17 @@ mod tests {
     #[test]
     fn g13_secrets_come_from_private_files_and_are_not_shown() {
         let dir = tempfile::tempdir().unwrap();
-        let login = |file: &str| read(&format!("{GOOD}opensearch.username = 'me'\nopensearch.password_file = '{file}'\n"));
+        let login = |file: &str| {
+            read(&format!("{GOOD}opensearch.username = 'me'\nopensearch.password_file = '{file}'\n"))
+        };
         let good = login(&secret(dir.path(), "private", 0o600)).unwrap();
         assert!(good.holds_secrets && !format!("{good:?}").contains("canary"));
         assert!(good.warnings.iter().any(|warning| warning.contains("in the clear")), "{:?}", good.warnings);
         let refused = login(&secret(dir.path(), "public", 0o644)).unwrap_err();
         assert!(refused.contains("lets others in") && !refused.contains("canary"), "{refused}");
         let key = secret(dir.path(), "key", 0o600);
-        let both = read(&format!("{GOOD}opensearch.username = 'me'\nopensearch.api_key_file = '{key}'\n")).unwrap_err();
+        let both = read(&format!("{GOOD}opensearch.username = 'me'\nopensearch.api_key_file = '{key}'\n"))
+            .unwrap_err();
         assert!(both.contains("cannot both be the login"), "{both}");
         assert!(read(&format!("{GOOD}opensearch.api_key_file = '{key}'\n")).unwrap().holds_secrets);
         assert!(!read(GOOD).unwrap().holds_secrets);

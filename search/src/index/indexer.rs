@@ -241,7 +241,8 @@ impl<'c> Indexer<'c> {
 
     fn ship(&mut self) {
         let next = self.empty_batch();
-        let Batch { id, body, ends, records, spans, oldest_ms, .. } = std::mem::replace(&mut self.batch, next);
+        let Batch { id, body, ends, records, spans, oldest_ms, .. } =
+            std::mem::replace(&mut self.batch, next);
         for (partition, next) in &spans {
             self.ledger.sent(partition, id, *next);
         }
@@ -297,7 +298,8 @@ impl<'c> Indexer<'c> {
         in_flight.letters = Some(done.refused.len());
         for (index, reason) in done.refused {
             let message = &self.in_flight[&batch].records[index];
-            let text = format!("{}/{} at {}: {reason}", message.topic(), message.partition(), message.offset());
+            let text =
+                format!("{}/{} at {}: {reason}", message.topic(), message.partition(), message.offset());
             let value_bytes_max = message.payload_len();
             if self.told_at.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
                 warn!("refused, to the dead letters: {text}");
@@ -369,7 +371,9 @@ impl<'c> Indexer<'c> {
             return;
         }
         self.window.metrics.commits.inc();
-        if let Err(error) = self.group.commit(offsets.iter().map(|(partition, next)| (partition, *next)), mode) {
+        if let Err(error) =
+            self.group.commit(offsets.iter().map(|(partition, next)| (partition, *next)), mode)
+        {
             info!(%error, "offsets are not committed yet");
         }
     }
@@ -448,12 +452,16 @@ impl<'c> Indexer<'c> {
                 in_flight: self.ledger.in_flight(partition),
             })
             .collect();
-        let lag: i64 =
-            partitions.iter().filter_map(|partition| Some((partition.end? - partition.committed?).max(0))).sum();
+        let lag: i64 = partitions
+            .iter()
+            .filter_map(|partition| Some((partition.end? - partition.committed?).max(0)))
+            .sum();
         let trouble = self.sender.trouble();
         let metrics = &self.window.metrics;
         metrics.batches_in_flight.set(self.in_flight.len() as i64);
-        metrics.documents_in_flight.set(self.in_flight.values().map(|batch| batch.records.len() as i64).sum());
+        metrics
+            .documents_in_flight
+            .set(self.in_flight.values().map(|batch| batch.records.len() as i64).sum());
         metrics.batch_bytes.set(self.pace.bytes() as i64);
         metrics.partitions.set(partitions.len() as i64);
         metrics.paused.set(self.paused.into());

@@ -69,9 +69,10 @@ impl ProducerContext for Reports {
     type DeliveryOpaque = Box<Letter>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, letter: Box<Letter>) {
-        let error = result.as_ref().err().map(|(error, _)| {
-            error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail)
-        });
+        let error = result
+            .as_ref()
+            .err()
+            .map(|(error, _)| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail));
         // Nobody listens any more: then it is written again by whoever reads the record next.
         let _ = self.events.send(Event::Posted(Posted { letter: *letter, error }));
     }

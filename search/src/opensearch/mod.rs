@@ -178,11 +178,18 @@ impl Client {
                 if !is_for_another(status) && open.connection.is_open() {
                     self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(open);
                 }
-                if status.is_success() { Ok(body) } else { Err(OpenSearchError::of(&endpoint, status, &body)) }
+                if status.is_success() {
+                    Ok(body)
+                } else {
+                    Err(OpenSearchError::of(&endpoint, status, &body))
+                }
             }
             Err(error) => {
                 // What waits for this server in other connections is likely to find the same.
-                self.idle.lock().unwrap_or_else(PoisonError::into_inner).retain(|other| other.endpoint != open.endpoint);
+                self.idle
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .retain(|other| other.endpoint != open.endpoint);
                 Err(error)
             }
         }
@@ -215,7 +222,8 @@ pub fn endpoint(url: &str) -> Result<(bool, String), String> {
     if url.contains('@') {
         return Err("something before an `@`; to log in, see `username`".to_owned());
     }
-    let wrong = |what: &str| Err(format!("{url:?}, which {what}; write http://host:port or https://host:port"));
+    let wrong =
+        |what: &str| Err(format!("{url:?}, which {what}; write http://host:port or https://host:port"));
     let (is_encrypted, rest) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
         (Some(rest), _) => (true, rest),
         (_, Some(rest)) => (false, rest),

@@ -33,7 +33,8 @@ impl Load {
     /// Sends `lines_per_second` to a topic of so many partitions, until it is ended.
     pub(crate) fn on(brokers: &str, topic: &str, partitions: i32, lines_per_second: u64) -> Load {
         let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let pause = Duration::from_secs(u64::from(WRITERS) * BURST) / u32::try_from(lines_per_second).unwrap();
+        let pause =
+            Duration::from_secs(u64::from(WRITERS) * BURST) / u32::try_from(lines_per_second).unwrap();
         let mut sender = Sender::new(brokers, topic, partitions);
         let (stopped, counted) = (stop.clone(), sent.clone());
         let thread = std::thread::spawn(move || {
@@ -107,17 +108,22 @@ impl Sender {
         let stamp = Stamp { run: self.run, writer, generation: 0, sequence, intended_ns: 0 };
         let mut line = Vec::new();
         // Some events have several lines, some have what JSON must escape.
-        let text = if sequence % 10 == 3 { "at \"x\"\n\tin a.b.C(D.java:7)" } else { "connection to 10.0.0.1 refused" };
+        let text = if sequence % 10 == 3 {
+            "at \"x\"\n\tin a.b.C(D.java:7)"
+        } else {
+            "connection to 10.0.0.1 refused"
+        };
         encode_line(&stamp, text.as_bytes(), &mut line);
         let key = format!("web{writer}:/var/log/{writer}.log");
         let (host, generation) = (format!("web{writer}"), format!("{writer:016x}"));
         let offset = (sequence * 100).to_string();
         let headers = [("host", host.as_str()), ("generation", &generation), ("offset", &offset)];
-        let headers = headers.iter().fold(OwnedHeaders::new(), |all, (key, value)| {
-            all.insert(Header { key, value: Some(*value) })
-        });
+        let headers = headers
+            .iter()
+            .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: Some(*value) }));
         let partition = i32::from(writer) % self.partitions;
-        let mut record = BaseRecord::to(&self.topic).partition(partition).key(&key).payload(&line).headers(headers);
+        let mut record =
+            BaseRecord::to(&self.topic).partition(partition).key(&key).payload(&line).headers(headers);
         while let Err((error, back)) = self.producer.send(record) {
             assert!(matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)), "{error}");
             self.producer.poll(Duration::from_millis(10));

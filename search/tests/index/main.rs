@@ -1,7 +1,8 @@
 //! The indexer end to end: the binary as processes of its own, a real Kafka and a real OpenSearch, and what can go wrong
 //! between them. What counts is what stands in the index at the end, document by document.
 //!
-//! Run by `scripts/test` as its step `search tests`. `LOGDRIVE_KAFKA` and `LOGDRIVE_OPENSEARCH` name the servers
+//! Run by `scripts/test` as its step `search tests`, and passed over by its other steps for the beginnings of their
+//! modules' names. `LOGDRIVE_KAFKA` and `LOGDRIVE_OPENSEARCH` name the servers
 //! (`host:port`), `LOGDRIVE_OPENSEARCH_CTL` is `scripts/opensearch` for that one. It takes requests of up to 2 MB
 //! (`--set http.max_content_length=2mb`), so that requests are refused for their size. Nothing here sleeps to let
 //! something happen: a test waits for a condition.
@@ -17,5 +18,5 @@ mod stage;
 #[path = "../../../engine/tests/agent/wait.rs"]
 mod wait;
 
-mod exact;
-mod faults;
+mod opensearch_exact;
+mod opensearch_faults;

@@ -29,7 +29,9 @@ impl Member {
         command.arg("index").args(words).arg("--http").arg(format!("127.0.0.1:{port}"));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(out);
         // SAFETY: one system call, which touches no memory of this process.
-        unsafe { command.pre_exec(|| Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?)) };
+        unsafe {
+            command.pre_exec(|| Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?))
+        };
         Member { child: command.spawn().unwrap(), port, log }
     }
 
@@ -53,7 +55,9 @@ impl Member {
     pub(crate) fn metric(&mut self, name: &str) -> f64 {
         until("the metrics are there", || {
             let text = get(self.port, "/metrics")?;
-            let line = text.lines().find_map(|line| line.strip_prefix("logdrive_index_")?.strip_prefix(name)?.strip_prefix(' '));
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix("logdrive_index_")?.strip_prefix(name)?.strip_prefix(' '));
             line.and_then(|number| number.parse().ok())
         })
     }

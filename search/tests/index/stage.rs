@@ -23,6 +23,9 @@ use crate::wait::{until, until_true};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Key and value of a record.
+pub(crate) type Pair<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
+
 /// The stage of one test. Its indexes are deleted when it is dropped.
 pub(crate) struct Stage {
     pub(crate) brokers: String,
@@ -46,7 +49,8 @@ impl Stage {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("index-{}-{number}", std::process::id());
         let brokers = std::env::var("LOGDRIVE_KAFKA").expect("LOGDRIVE_KAFKA names a broker");
-        let opensearch = std::env::var("LOGDRIVE_OPENSEARCH").expect("LOGDRIVE_OPENSEARCH names an OpenSearch");
+        let opensearch =
+            std::env::var("LOGDRIVE_OPENSEARCH").expect("LOGDRIVE_OPENSEARCH names an OpenSearch");
         let plan = OpenSearchPlan {
             endpoints: vec![opensearch.clone()],
             tls: None,
@@ -139,7 +143,7 @@ impl Stage {
     }
 
     /// Sends records as they are: key, value.
-    pub(crate) fn send(&self, records: &[(Option<&[u8]>, Option<&[u8]>)]) {
+    pub(crate) fn send(&self, records: &[Pair<'_>]) {
         let producer: BaseProducer = ClientConfig::new()
             .set("bootstrap.servers", &self.brokers)
             .set("message.max.bytes", "8000000")
@@ -157,7 +161,8 @@ impl Stage {
 
     /// The end of each partition of a topic.
     fn ends(&self, topic: &str, partitions: i32) -> Vec<i64> {
-        let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", &self.brokers).create().unwrap();
+        let consumer: BaseConsumer =
+            ClientConfig::new().set("bootstrap.servers", &self.brokers).create().unwrap();
         (0..partitions).map(|number| consumer.fetch_watermarks(topic, number, PATIENCE).unwrap().1).collect()
     }
 
@@ -173,10 +178,11 @@ impl Stage {
             list.add_partition(&self.topic, number);
         }
         let committed = consumer.committed_offsets(list, PATIENCE).unwrap();
-        let offset = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| match element.offset() {
-            Offset::Offset(offset) => offset,
-            _ => 0,
-        };
+        let offset =
+            |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| match element.offset() {
+                Offset::Offset(offset) => offset,
+                _ => 0,
+            };
         committed.elements().iter().map(offset).collect()
     }
 
@@ -205,7 +211,10 @@ impl Stage {
             let message = message.unwrap();
             let headers = message.headers().unwrap();
             let pairs = headers.iter().map(|header| {
-                (header.key.to_owned(), Value::from(String::from_utf8_lossy(header.value.unwrap_or_default())))
+                (
+                    header.key.to_owned(),
+                    Value::from(String::from_utf8_lossy(header.value.unwrap_or_default())),
+                )
             });
             letters.push((message.payload().unwrap_or_default().to_vec(), Value::Object(pairs.collect())));
         }
@@ -244,7 +253,11 @@ impl Drop for Stage {
         let named = self.ask("GET", &format!("/_cat/indices/{}-*?format=json", self.prefix), &Value::Null);
         // Names with a wildcard are not deleted by default.
         for index in named.ok().and_then(|named| named.as_array().cloned()).unwrap_or_default() {
-            let _ = self.ask("DELETE", &format!("/{}", index["index"].as_str().unwrap_or_default()), &Value::Null);
+            let _ = self.ask(
+                "DELETE",
+                &format!("/{}", index["index"].as_str().unwrap_or_default()),
+                &Value::Null,
+            );
         }
     }
 }

@@ -130,7 +130,8 @@ impl<'a> Judge<'a> {
         let table = section.keys;
         for key in table.keys.iter().filter(|key| is_mine(key.section())) {
             let must = matches!(key.fallback, Fallback::Required)
-                && (!table.optional_sections.contains(&key.section()) || section.table(key.section()).is_some());
+                && (!table.optional_sections.contains(&key.section())
+                    || section.table(key.section()).is_some());
             if must && !section.has(key.path) {
                 let place = heading(key.section());
                 self.refuse(

@@ -31,7 +31,14 @@ impl Drop for Agent {
 fn agent(stage: &Stage, format: &str) -> Agent {
     let mut command = Command::new(sibling("logdrive"));
     command.args(["run", "--http", "off", "--read-from", "beginning", "--set", "item.headers=true"]);
-    command.args(["--brokers", &stage.brokers, "--topic", &stage.topic, "--set", &format!("item.format={format}")]);
+    command.args([
+        "--brokers",
+        &stage.brokers,
+        "--topic",
+        &stage.topic,
+        "--set",
+        &format!("item.format={format}"),
+    ]);
     command.arg("--include").arg(stage.file("logs/*.log")).arg("--state-dir").arg(stage.file("state"));
     let out = std::fs::File::create(stage.file("agent.log")).unwrap();
     Agent(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(out).spawn().unwrap())
@@ -103,7 +110,9 @@ fn owned(members: &mut [Member], partitions: i32) -> Vec<Vec<i64>> {
         shares = members.iter_mut().map(Member::partitions).collect();
         let all: Vec<i64> = shares.iter().flatten().copied().collect();
         let different: BTreeSet<i64> = all.iter().copied().collect();
-        all.len() == partitions as usize && different.len() == all.len() && shares.iter().all(|share| !share.is_empty())
+        all.len() == partitions as usize
+            && different.len() == all.len()
+            && shares.iter().all(|share| !share.is_empty())
     });
     shares
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::load::Load;
 use crate::proxy::{Proxy, Way, Weather};
-use crate::stage::Stage;
+use crate::stage::{Pair, Stage};
 use crate::wait::{is_long, until_true};
 
 #[test]
@@ -38,7 +38,7 @@ fn i05_damaged_and_foreign_records_hold_up_nobody() {
     let stage = Stage::new(3);
     // OpenSearch takes two megabytes in these tests: one record is too large by itself, the others only together.
     let (huge, large) = (vec![b'x'; 3_000_000], vec![b'y'; 700_000]);
-    let records: [(Option<&[u8]>, Option<&[u8]>); 14] = [
+    let records: [Pair<'_>; 14] = [
         (None, Some(b"first")),
         (None, None),
         (Some(b"\xff\xfe"), Some(b"\xff\xfe not UTF-8 \xc3")),
@@ -67,7 +67,10 @@ fn i05_damaged_and_foreign_records_hold_up_nobody() {
     let kept = letters[0].0.len();
     assert!(huge.starts_with(&letters[0].0) && kept > 500_000, "{kept} bytes are kept");
     assert_eq!(stage.count(), 11);
-    assert_eq!(stage.find("message:\"not UTF\" AND NOT message:first")[0]["message"], "\u{fffd}\u{fffd} not UTF-8 \u{fffd}");
+    assert_eq!(
+        stage.find("message:\"not UTF\" AND NOT message:first")[0]["message"],
+        "\u{fffd}\u{fffd} not UTF-8 \u{fffd}"
+    );
     assert_eq!(stage.find("message:delete").len(), 1, "what looks like a request is text");
 }
 
