@@ -10,8 +10,8 @@ use logdrive::config::{EXIT_CONFIG, Refused, Setting, Typed};
 use logdrive::logging;
 use tracing::warn;
 
-use crate::config;
-use crate::index;
+use crate::config::{self, Configured};
+use crate::index::{self, IndexPlan};
 
 /// From Kafka to the reader: log lines that agents have sent are made searchable.
 #[derive(Parser, Debug)]
@@ -119,11 +119,18 @@ pub fn main() -> ExitCode {
     })
 }
 
-fn run(arguments: &IndexArguments) -> Result<ExitCode> {
+/// Reads the configuration. From the first secret in it on, no other process of this user can look into this one's
+/// memory, and it leaves no core dump.
+fn load(arguments: &IndexArguments) -> Result<Configured<IndexPlan>, Refused> {
     let configured = config::index(&arguments.typed())?;
     if configured.holds_secrets {
         hide_memory();
     }
+    Ok(configured)
+}
+
+fn run(arguments: &IndexArguments) -> Result<ExitCode> {
+    let configured = load(arguments)?;
     logging::start(configured.log.format, configured.log.level)?;
     for warning in &configured.warnings {
         warn!("{warning}");
@@ -132,7 +139,7 @@ fn run(arguments: &IndexArguments) -> Result<ExitCode> {
 }
 
 fn validate(arguments: &IndexArguments) -> Result<ExitCode> {
-    let configured = config::index(&arguments.typed())?;
+    let configured = load(arguments)?;
     for warning in &configured.warnings {
         eprintln!("warning: {warning}");
     }

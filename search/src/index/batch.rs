@@ -90,6 +90,11 @@ impl<'c> Batch<'c> {
         self.spans.retain(|(kept, _)| kept != partition);
     }
 
+    /// Whether it has records of a partition.
+    pub(super) fn holds(&self, partition: &Partition) -> bool {
+        self.spans.iter().any(|(kept, _)| kept == partition)
+    }
+
     /// Whether nothing was taken, not even a record without a document.
     #[must_use]
     pub(super) fn is_empty(&self) -> bool {

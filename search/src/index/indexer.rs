@@ -4,6 +4,9 @@
 //! for another batch it goes on polling, with its partitions paused, so that it stays a member of its group and
 //! what the group decides is heard. Order within a partition needs no care here: the ledger commits prefixes.
 
+mod membership;
+mod telling;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -20,14 +23,16 @@ use super::batch::Batch;
 use super::document::{Writer, Written};
 use super::letters::{Letter, Letters, Posted};
 use super::pace::Pace;
-use super::report::{PartitionReport, Report, Window};
+use super::report::Window;
 use super::sender::{Sender, Settled, Shipment};
 use super::{Event, IndexPlan};
-use crate::group::{Change, Group, list_of, partitions};
+use crate::group::{Group, list_of};
 use crate::ledger::{BatchId, Ledger, Partition};
 
 /// The longest wait for anything: signals and the clock are looked at so often.
 const TURN: Duration = Duration::from_millis(100);
+/// While a batch waits for a slot, records are taken so often.
+const GLANCE: Duration = Duration::from_millis(20);
 /// Without room for so long, partitions are paused. Sooner would be dear: what was prefetched is fetched again.
 const PAUSE_AFTER: Duration = Duration::from_secs(1);
 /// Offsets are committed so often; a crash costs the work of this long once more.
@@ -203,6 +208,11 @@ impl<'c> Indexer<'c> {
     /// Waits for a record, as long as nothing else is due, and takes what else is there already.
     fn take(&mut self, now: Instant) {
         let wait = match self.batch.begun_at {
+            // What is due waits for an answer, which makes a slot; records can wait until then.
+            Some(_) if !self.has_slot() => {
+                self.listen(GLANCE);
+                Duration::ZERO
+            }
             Some(begun_at) => (begun_at + self.plan.linger).saturating_duration_since(now).min(TURN),
             None => TURN,
         };
@@ -376,121 +386,6 @@ impl<'c> Indexer<'c> {
         {
             info!(%error, "offsets are not committed yet");
         }
-    }
-
-    // ---- The group ----
-
-    /// Does what the group decides. A change is begun when the one before it is done.
-    fn membership(&mut self) {
-        loop {
-            if let Some(leaving) = self.leaving.take() {
-                let waits = partitions(&leaving.list).any(|partition| self.ledger.in_flight(&partition) > 0);
-                if (waits || !self.batch.is_empty()) && Instant::now() < leaving.until {
-                    self.leaving = Some(leaving);
-                    return;
-                }
-                self.commit(CommitMode::Sync);
-                self.release(&leaving.list);
-            }
-            match self.group.change() {
-                None => return,
-                Some(Change::Assign(list)) => self.accept(&list),
-                Some(Change::Revoke { list, is_lost: true }) => self.release(&list),
-                Some(Change::Revoke { list, is_lost: false }) => {
-                    if let Err(error) = self.group.pause(&list) {
-                        debug!(%error, "cannot pause");
-                    }
-                    self.leaving = Some(Leaving { list, until: Instant::now() + REVOKE_PATIENCE });
-                }
-            }
-        }
-    }
-
-    fn accept(&mut self, list: &TopicPartitionList) {
-        self.has_joined = true;
-        match self.group.accept(list) {
-            Ok(()) => {
-                for partition in partitions(list) {
-                    info!(%partition, "ours");
-                    self.window.metrics.partitions_moved.inc();
-                    self.ledger.assigned(partition);
-                }
-            }
-            Err(error) => warn!(%error, "cannot take partitions; the group will decide again"),
-        }
-        if self.paused {
-            // The new ones are not.
-            self.paused = false;
-            self.pause(true);
-        }
-    }
-
-    fn release(&mut self, list: &TopicPartitionList) {
-        if let Err(error) = self.group.release(list) {
-            warn!(%error, "cannot let partitions go; the group will decide again");
-        }
-        for partition in partitions(list) {
-            info!(%partition, "no longer ours");
-            self.window.metrics.partitions_moved.inc();
-            self.ledger.revoked(&partition);
-            self.batch.forget(&partition);
-        }
-    }
-
-    // ---- Telling ----
-
-    fn publish(&mut self, now: Instant) {
-        self.published_at = Some(now);
-        let partitions: Vec<PartitionReport> = self
-            .ledger
-            .partitions()
-            .map(|partition| PartitionReport {
-                topic: partition.topic.to_string(),
-                partition: partition.number,
-                committed: self.ledger.committed_of(partition),
-                end: self.group.end_of(partition),
-                in_flight: self.ledger.in_flight(partition),
-            })
-            .collect();
-        let lag: i64 = partitions
-            .iter()
-            .filter_map(|partition| Some((partition.end? - partition.committed?).max(0)))
-            .sum();
-        let trouble = self.sender.trouble();
-        let metrics = &self.window.metrics;
-        metrics.batches_in_flight.set(self.in_flight.len() as i64);
-        metrics
-            .documents_in_flight
-            .set(self.in_flight.values().map(|batch| batch.records.len() as i64).sum());
-        metrics.batch_bytes.set(self.pace.bytes() as i64);
-        metrics.partitions.set(partitions.len() as i64);
-        metrics.paused.set(self.paused.into());
-        metrics.lag.set(lag);
-        let troubled_s = trouble.as_ref().map_or(0.0, |trouble| trouble.since.elapsed().as_secs_f64());
-        metrics.trouble_seconds.set(troubled_s);
-        let kafka_trouble = self.group.trouble();
-        let reason = match (&trouble, &kafka_trouble) {
-            (Some(trouble), _) => trouble.text.clone(),
-            (None, Some(trouble)) => format!("Kafka: {trouble}"),
-            (None, None) if !self.has_joined => "the group has not decided yet".to_owned(),
-            (None, None) => String::new(),
-        };
-        self.window.publish(Report {
-            version: env!("CARGO_PKG_VERSION"),
-            pid: std::process::id(),
-            uptime_seconds: self.started_at.elapsed().as_secs_f64(),
-            ready: reason.is_empty(),
-            reason,
-            group: self.plan.subscription.group.clone(),
-            partitions,
-            batches_in_flight: self.in_flight.len(),
-            batch_bytes: self.pace.bytes(),
-            paused: self.paused,
-            opensearch_trouble: trouble.map(|trouble| (trouble.text, troubled_s)),
-            kafka_trouble,
-            dead_letters_waiting: self.in_flight.values().filter_map(|batch| batch.letters).sum(),
-            last_refused: self.last_refused.clone(),
-        });
     }
 }
 
