@@ -59,7 +59,7 @@ fn from_agent_to_index(agents_format: &str, lines_format: &str) {
     let journal = written(&stage, lines_format, 10_000);
     let _agent = agent(&stage, agents_format);
     let member = stage.member();
-    until_true("every line can be found", || stage.count() >= journal.header.lines);
+    until_true("every line is there", || stage.count() >= journal.header.lines);
     stage.await_committed();
     member.stop();
     stage.assert_exact(&journal);

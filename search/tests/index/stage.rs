@@ -128,8 +128,9 @@ impl Stage {
         assert!(output.status.success(), "{words:?}: {output:?}");
     }
 
-    /// Documents that can be found.
+    /// Documents that are in the index, also those that are too young to be found.
     pub(crate) fn count(&self) -> u64 {
+        let _refreshed = self.ask("POST", &format!("/{}-*/_refresh", self.prefix), &Value::Null);
         let counted = self.ask("GET", &format!("/{}-*/_count", self.prefix), &Value::Null);
         counted.map_or(0, |answer| answer["count"].as_u64().unwrap())
     }
