@@ -69,7 +69,8 @@ pub fn main() -> ExitCode {
 }
 
 /// An error and what caused it, each said once: many of our errors name their source themselves.
-pub(crate) fn one_line(error: &anyhow::Error) -> String {
+#[must_use]
+pub fn one_line(error: &anyhow::Error) -> String {
     let mut line = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
         if !line.contains(&cause) {
@@ -204,7 +205,7 @@ fn limits(arguments: &EtcdArguments) -> Result<ItemLimits, Refused> {
 }
 
 /// Passwords get into no core dump, and no other process of this user looks at them.
-fn hide_memory() {
+pub fn hide_memory() {
     if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
         // No kernel refuses this; a sandbox may.
         eprintln!("warning: passwords may get into core dumps: {error}");

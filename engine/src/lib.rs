@@ -12,6 +12,7 @@ pub mod cli;
 pub mod clock;
 pub mod columns;
 pub mod config;
+pub mod connection;
 pub mod cpu;
 pub mod credentials;
 pub mod driver;

@@ -110,7 +110,6 @@ fn on_refused(planned: config::OnRefused) -> kafka::OnRefused {
 /// The connection.
 #[must_use]
 pub fn kafka(plan: &KafkaPlan) -> KafkaSettings {
-    let secret = |secret: &config::Secret| kafka::Secret::new(secret.expose());
     KafkaSettings {
         acks: match plan.acks {
             config::Acks::All => kafka::Acks::All,
@@ -129,24 +128,8 @@ pub fn kafka(plan: &KafkaPlan) -> KafkaSettings {
         message_bytes_max: plan.message_bytes_max as usize,
         producers: plan.producers,
         client_id: plan.client_id.clone(),
-        tls: plan.tls.as_ref().map(|tls| kafka::Tls {
-            ca: tls.ca.clone(),
-            certificate: tls.certificate.as_ref().map(|certificate| certificate.cert.clone()),
-            key: tls.certificate.as_ref().map(|certificate| certificate.key.clone()),
-            key_password: tls
-                .certificate
-                .as_ref()
-                .and_then(|certificate| certificate.key_password.as_ref().map(secret)),
-        }),
-        sasl: plan.sasl.as_ref().map(|sasl| kafka::Sasl {
-            mechanism: match sasl.mechanism {
-                "SCRAM-SHA-256" => kafka::SaslMechanism::ScramSha256,
-                "SCRAM-SHA-512" => kafka::SaslMechanism::ScramSha512,
-                _ => kafka::SaslMechanism::Plain,
-            },
-            username: sasl.username.clone(),
-            password: secret(&sasl.password),
-        }),
+        tls: plan.tls.as_ref().map(tls),
+        sasl: plan.sasl.as_ref().map(sasl),
         create_topics: plan.create_topics.map(|create| kafka::CreateTopics {
             partitions: create.partitions.map_or(-1, |partitions| partitions as i32),
             replication: create.replication.map_or(-1, i32::from),
@@ -169,6 +152,36 @@ pub fn kafka(plan: &KafkaPlan) -> KafkaSettings {
         options: plan.options.clone(),
         ..KafkaSettings::new(plan.brokers.clone())
     }
+}
+
+/// Encryption, as librdkafka is told of it.
+#[must_use]
+pub fn tls(plan: &config::TlsPlan) -> kafka::Tls {
+    let own = plan.certificate.as_ref();
+    kafka::Tls {
+        ca: plan.ca.clone(),
+        certificate: own.map(|own| own.cert.clone()),
+        key: own.map(|own| own.key.clone()),
+        key_password: own.and_then(|own| own.key_password.as_ref()).map(secret),
+    }
+}
+
+/// Login, as librdkafka is told of it.
+#[must_use]
+pub fn sasl(plan: &config::SaslPlan) -> kafka::Sasl {
+    kafka::Sasl {
+        mechanism: match plan.mechanism {
+            "SCRAM-SHA-256" => kafka::SaslMechanism::ScramSha256,
+            "SCRAM-SHA-512" => kafka::SaslMechanism::ScramSha512,
+            _ => kafka::SaslMechanism::Plain,
+        },
+        username: plan.username.clone(),
+        password: secret(&plan.password),
+    }
+}
+
+fn secret(secret: &config::Secret) -> kafka::Secret {
+    kafka::Secret::new(secret.expose())
 }
 
 /// The rules of discovery: the plan's patterns, with items numbered as the engine numbers them.

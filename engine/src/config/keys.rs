@@ -45,20 +45,45 @@ impl Key {
     }
 }
 
-/// The key at a path, if there is one.
+/// All that the configuration of one program may hold.
+#[derive(Debug)]
+pub struct KeyTable {
+    /// Every key, in the order of its reference.
+    pub keys: &'static [Key],
+    /// Sections that may be left out with everything in them, required keys included.
+    pub optional_sections: &'static [&'static str],
+    /// The section that is an array of tables, if there is one.
+    pub array: Option<&'static str>,
+}
+
+impl KeyTable {
+    /// The key at a path, if there is one.
+    #[must_use]
+    pub fn key(&self, path: &str) -> Option<&'static Key> {
+        self.keys.iter().find(|key| key.path == path)
+    }
+}
+
+/// The agent's.
+pub static AGENT: KeyTable =
+    KeyTable { keys: KEYS, optional_sections: &OPTIONAL_SECTIONS, array: Some(ITEM) };
+
+/// The agent's key at a path, if there is one.
 #[must_use]
 pub fn key(path: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|key| key.path == path)
+    AGENT.key(path)
 }
 
 /// The section of collection items: the one that is an array of tables.
 pub const ITEM: &str = "item";
 
 /// Sections that may be left out with everything in them, required keys included.
-pub(crate) const OPTIONAL_SECTIONS: [&str; 6] =
+const OPTIONAL_SECTIONS: [&str; 6] =
     ["kafka.create_topics", "kafka.tls", "kafka.sasl", "item.multiline", "etcd", "etcd.tls"];
 
-const fn key_of(path: &'static str, kind: Kind, fallback: Fallback, doc: &'static str) -> Key {
+/// A row of a table.
+#[must_use]
+pub const fn key_of(path: &'static str, kind: Kind, fallback: Fallback, doc: &'static str) -> Key {
     Key { path, kind, fallback, doc }
 }
 

@@ -27,13 +27,14 @@ pub use plan::{
     IoChoice, IoPriority, ItemPlan, KafkaPlan, LetterPlace, LimitsPlan, LogPlan, OnRefused, Origin,
     Partition, Plan, ReadFrom, RecordKey, SaslPlan, StatePlan, Symlinks, TlsPlan,
 };
-pub use problem::{EXIT_CONFIG, Refused};
-pub use resolve::Host;
+pub use problem::{At, EXIT_CONFIG, Placed, Refused};
+pub use resolve::{Host, Judge};
 pub(crate) use resolve::{line_bytes_most, option_refusal};
 pub use secret::Secret;
 pub use single::{ItemLimits, item_of};
 pub use typed::{Setting, Typed};
 pub use value::Kind;
+pub use written::Section;
 
 use std::fs::Metadata;
 use std::io::Read;
@@ -41,8 +42,9 @@ use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use problem::{At, Problem, shown};
-use written::{FileConfig, Section};
+use keys::{AGENT, KeyTable};
+use problem::{Problem, shown};
+use written::FileConfig;
 
 /// A larger file is not a configuration.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -55,21 +57,58 @@ pub fn load(typed: &Typed, host: &Host) -> Result<Plan, Refused> {
     let Some(path) = &typed.config else { return plan_of("command line", None, typed, host) };
     let (text, metadata) = read(path)?;
     let mut plan = plan_of(&shown(path), Some(&text), typed, host)?;
-    if metadata.mode() & OTHERS_WRITE != 0 {
-        plan.warnings.push(format!("{} can be written by others than its owner", shown(path)));
-    }
-    let owner = metadata.uid();
-    if owner != 0 && owner != rustix::process::geteuid().as_raw() {
-        let what = "who may so choose what the agent reads and where it sends it";
-        plan.warnings.push(format!("{} belongs to user {owner}, {what}", shown(path)));
-    }
+    plan.warnings.extend(exposed(path, &metadata));
     Ok(plan)
+}
+
+/// Who else may change a file, and so choose what is read and where it goes.
+fn exposed(path: &Path, metadata: &Metadata) -> impl Iterator<Item = String> {
+    let by_others = (metadata.mode() & OTHERS_WRITE != 0)
+        .then(|| format!("{} can be written by others than its owner", shown(path)));
+    let owner = metadata.uid();
+    let of_another = (owner != 0 && owner != rustix::process::geteuid().as_raw()).then(|| {
+        let what = "who may so choose what the agent reads and where it sends it";
+        format!("{} belongs to user {owner}, {what}", shown(path))
+    });
+    by_others.into_iter().chain(of_another)
+}
+
+/// Reads the configuration of another program of this workspace, which has its own keys: what `meaning` makes
+/// of it, and warnings. It is refused in the words of the agent's.
+///
+/// # Errors
+/// Everything that is wrong with it, each with its place.
+pub fn load_for<T>(
+    keys: &'static KeyTable,
+    typed: &Typed,
+    meaning: impl FnOnce(&Section, &mut Judge<'_>) -> Option<T>,
+) -> Result<(T, Vec<String>), Refused> {
+    let (name, text, exposed) = match &typed.config {
+        None => ("command line".to_owned(), None, Vec::new()),
+        Some(path) => {
+            let (text, metadata) = read(path)?;
+            (shown(path), Some(text), exposed(path, &metadata).collect())
+        }
+    };
+    let mut problems = Vec::new();
+    let mut config = written(keys, text.as_deref(), &mut problems)
+        .map_err(|problem| Refused::new(&name, vec![problem]))?;
+    typed.apply(&mut config, &mut problems);
+    let mut judge = Judge::new(&mut problems, exposed);
+    judge.required(&config.top, |_| true);
+    let meant = meaning(&config.top, &mut judge);
+    let warnings = judge.into_warnings();
+    match meant {
+        Some(meant) if problems.is_empty() => Ok((meant, warnings)),
+        _ => Err(Refused::new(&name, problems)),
+    }
 }
 
 /// The same with the text of the file at hand; `name` is what problems call it.
 pub fn plan_of(name: &str, text: Option<&[u8]>, typed: &Typed, host: &Host) -> Result<Plan, Refused> {
     let mut problems = Vec::new();
-    let mut config = written(text, &mut problems).map_err(|problem| Refused::new(name, vec![problem]))?;
+    let mut config =
+        written(&AGENT, text, &mut problems).map_err(|problem| Refused::new(name, vec![problem]))?;
     typed.apply(&mut config, &mut problems);
     if text.is_none() && typed.is_empty() {
         let what = "nothing to do; name a file with --config, or give --include, --topic and --brokers";
@@ -130,8 +169,8 @@ fn in_part(typed: &Typed, elsewhere: Elsewhere) -> Result<(String, FileConfig), 
         None => ("command line".to_owned(), None),
     };
     let mut problems = Vec::new();
-    let mut config =
-        written(text.as_deref(), &mut problems).map_err(|problem| Refused::new(&name, vec![problem]))?;
+    let mut config = written(&AGENT, text.as_deref(), &mut problems)
+        .map_err(|problem| Refused::new(&name, vec![problem]))?;
     if let Elsewhere::Ignored = elsewhere {
         problems.clear();
     }
@@ -158,9 +197,13 @@ pub(crate) fn read(path: &Path) -> Result<(Vec<u8>, Metadata), Refused> {
 
 /// What stands in the text. Broken TOML is the one problem that ends the reading at once: what comes
 /// after it would only be misunderstood.
-fn written(text: Option<&[u8]>, problems: &mut Vec<Problem>) -> Result<FileConfig, Problem> {
-    let Some(bytes) = text else { return Ok(FileConfig::empty(At::Whole)) };
-    FileConfig::read(text_of(bytes)?, problems)
+fn written(
+    keys: &'static KeyTable,
+    text: Option<&[u8]>,
+    problems: &mut Vec<Problem>,
+) -> Result<FileConfig, Problem> {
+    let Some(bytes) = text else { return Ok(FileConfig::empty(keys, At::Whole)) };
+    FileConfig::read(keys, text_of(bytes)?, problems)
 }
 
 /// The text that the bytes of a file are.

@@ -11,20 +11,27 @@ pub const EXIT_CONFIG: u8 = 78;
 
 /// Where something was said.
 #[derive(Clone, Eq, PartialEq, Ord, PartialOrd, Debug)]
-pub(crate) enum At {
+pub enum At {
     /// The configuration as a whole: something that should be there is not.
     Whole,
     /// On the command line.
     Flag(String),
-    /// In the file: line and column (in characters), from 1.
-    File { line: usize, column: usize },
+    /// In the file.
+    File {
+        /// From 1.
+        line: usize,
+        /// From 1, in characters.
+        column: usize,
+    },
 }
 
 /// A value with its place.
 #[derive(Clone, Debug)]
-pub(crate) struct Placed<T> {
-    pub(crate) value: T,
-    pub(crate) at: At,
+pub struct Placed<T> {
+    /// The value.
+    pub value: T,
+    /// Where it stands.
+    pub at: At,
 }
 
 /// One thing that is wrong.

@@ -37,7 +37,10 @@ impl Secret {
     }
 
     /// Reads its file again; what came from the environment stays.
-    pub(crate) fn read_again(&self) -> Result<Secret, String> {
+    ///
+    /// # Errors
+    /// Why the file cannot be read, or holds no password.
+    pub fn read_again(&self) -> Result<Secret, String> {
         self.file.as_deref().map_or_else(|| Ok(self.clone()), Secret::from_file)
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeValue;
 
-use super::keys::{ITEM, KEYS, Key, key};
+use super::keys::{AGENT, ITEM, Key, key};
 use super::problem::{At, Placed, Problem, hint};
 use super::value::{Kind, Value};
 use super::written::{FileConfig, Section};
@@ -71,7 +71,7 @@ impl Typed {
             return;
         };
         let at = At::Flag("--include".to_owned());
-        let mut item = Section::new(at.clone());
+        let mut item = Section::new(&AGENT, at.clone());
         let mut set = |path, value, flag: &str| {
             item.set(key(path).expect("the path of a key"), value, At::Flag(flag.to_owned()));
         };
@@ -117,8 +117,9 @@ fn seen_from(here: &str, text: &str) -> String {
 
 impl Setting {
     fn apply(&self, config: &mut FileConfig) -> Result<(), String> {
-        let Some(key) = key(&self.path) else {
-            let near = hint(&self.path, KEYS.iter().map(|key| key.path));
+        let keys = config.top.keys;
+        let Some(key) = keys.key(&self.path) else {
+            let near = hint(&self.path, keys.keys.iter().map(|key| key.path));
             return Err(format!("unknown key `{}`{near}", self.path));
         };
         let value = check(key, &self.text)?;

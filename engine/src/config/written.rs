@@ -10,13 +10,15 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::keys::{Fallback, ITEM, KEYS, Key, key};
+use super::keys::{AGENT, Fallback, ITEM, Key, KeyTable};
 use super::problem::{At, Lines, Placed, Problem, hint, nearest};
 use super::value::{Value, type_name};
 
-/// The keys of one part of the configuration: all sections but items, or one item.
+/// The keys of one part of a configuration: all sections but items, or one item.
 #[derive(Debug)]
-pub(crate) struct Section {
+pub struct Section {
+    /// Those that there are.
+    pub(crate) keys: &'static KeyTable,
     /// Where it begins.
     pub(crate) at: At,
     set: BTreeMap<&'static str, Placed<Value>>,
@@ -34,8 +36,8 @@ pub(crate) struct FileConfig {
 }
 
 impl Section {
-    pub(crate) fn new(at: At) -> Section {
-        Section { at, set: BTreeMap::new(), broken: BTreeSet::new(), tables: BTreeMap::new() }
+    pub(crate) fn new(keys: &'static KeyTable, at: At) -> Section {
+        Section { keys, at, set: BTreeMap::new(), broken: BTreeSet::new(), tables: BTreeMap::new() }
     }
 
     /// Writes a key, over what may be there.
@@ -46,7 +48,8 @@ impl Section {
     }
 
     /// Whether the key itself is written, rightly or not.
-    pub(crate) fn has(&self, path: &str) -> bool {
+    #[must_use]
+    pub fn has(&self, path: &str) -> bool {
         self.set.contains_key(path) || self.broken.contains(path)
     }
 
@@ -56,12 +59,14 @@ impl Section {
     }
 
     /// Where the table of a section begins, if there is one.
-    pub(crate) fn table(&self, path: &str) -> Option<&At> {
+    #[must_use]
+    pub fn table(&self, path: &str) -> Option<&At> {
         self.tables.get(path)
     }
 
     /// Where a key is written, or else where it could be.
-    pub(crate) fn at(&self, path: &str) -> At {
+    #[must_use]
+    pub fn at(&self, path: &str) -> At {
         match self.set.get(path) {
             Some(placed) => placed.at.clone(),
             None => {
@@ -76,7 +81,7 @@ impl Section {
         if let Some(placed) = self.set.get(path) {
             return Some(placed.value.clone());
         }
-        let key = key(path).expect("the path of a key");
+        let key = self.keys.key(path).expect("the path of a key");
         match key.fallback {
             Fallback::Value(text) => {
                 let value = DeValue::parse(text).expect("defaults are tested");
@@ -86,12 +91,15 @@ impl Section {
         }
     }
 
-    pub(crate) fn flag(&self, path: &str) -> bool {
+    /// Whether it is true; false without a default.
+    #[must_use]
+    pub fn flag(&self, path: &str) -> bool {
         matches!(self.value(path), Some(Value::Flag(true)))
     }
 
     /// A number; `None` if one of the key's words stands instead.
-    pub(crate) fn count(&self, path: &str) -> Option<i64> {
+    #[must_use]
+    pub fn count(&self, path: &str) -> Option<i64> {
         match self.value(path) {
             Some(Value::Count(count)) => Some(count),
             _ => None,
@@ -99,58 +107,72 @@ impl Section {
     }
 
     /// A number of a key without words, whose bounds the type holds.
-    pub(crate) fn number<T: TryFrom<i64>>(&self, path: &str) -> T {
+    #[must_use]
+    pub fn number<T: TryFrom<i64>>(&self, path: &str) -> T {
         let count = self.count(path).expect("a number with a default");
         T::try_from(count).ok().expect("bounds within the type")
     }
 
     /// A duration; `None` if one of the key's words stands instead.
-    pub(crate) fn duration_or_word(&self, path: &str) -> Option<Duration> {
+    #[must_use]
+    pub fn duration_or_word(&self, path: &str) -> Option<Duration> {
         match self.value(path) {
             Some(Value::Duration(duration)) => Some(duration),
             _ => None,
         }
     }
 
-    pub(crate) fn duration(&self, path: &str) -> Duration {
+    /// A duration of a key without words, whose default is one.
+    #[must_use]
+    pub fn duration(&self, path: &str) -> Duration {
         self.duration_or_word(path).expect("a duration with a default")
     }
 
     /// A size; `None` if one of the key's words stands instead.
-    pub(crate) fn size_or_word(&self, path: &str) -> Option<u64> {
+    #[must_use]
+    pub fn size_or_word(&self, path: &str) -> Option<u64> {
         match self.value(path) {
             Some(Value::Size(bytes)) => Some(bytes),
             _ => None,
         }
     }
 
-    pub(crate) fn size(&self, path: &str) -> u64 {
+    /// A size of a key without words, whose default is one.
+    #[must_use]
+    pub fn size(&self, path: &str) -> u64 {
         self.size_or_word(path).expect("a size with a default")
     }
 
     /// A word; "" if a number stands instead, or if the key has no default.
-    pub(crate) fn word(&self, path: &str) -> &'static str {
+    #[must_use]
+    pub fn word(&self, path: &str) -> &'static str {
         match self.value(path) {
             Some(Value::Word(word)) => word,
             _ => "",
         }
     }
 
-    pub(crate) fn text(&self, path: &str) -> Option<String> {
+    /// A string.
+    #[must_use]
+    pub fn text(&self, path: &str) -> Option<String> {
         match self.value(path) {
             Some(Value::Text(text)) => Some(text),
             _ => None,
         }
     }
 
-    pub(crate) fn texts(&self, path: &str) -> Vec<Placed<String>> {
+    /// Strings, each with its place.
+    #[must_use]
+    pub fn texts(&self, path: &str) -> Vec<Placed<String>> {
         match self.value(path) {
             Some(Value::Texts(texts)) => texts,
             _ => Vec::new(),
         }
     }
 
-    pub(crate) fn entries(&self, path: &str) -> Vec<(Placed<String>, String)> {
+    /// The names of a table, each with its place, and their values.
+    #[must_use]
+    pub fn entries(&self, path: &str) -> Vec<(Placed<String>, String)> {
         match self.value(path) {
             Some(Value::Table(entries)) => entries,
             _ => Vec::new(),
@@ -160,20 +182,24 @@ impl Section {
 
 impl FileConfig {
     /// Nothing written.
-    pub(crate) fn empty(at: At) -> FileConfig {
-        FileConfig { top: Section::new(at), items: Vec::new() }
+    pub(crate) fn empty(keys: &'static KeyTable, at: At) -> FileConfig {
+        FileConfig { top: Section::new(keys, at), items: Vec::new() }
     }
 
     /// Reads the text of a file. Broken TOML is the error; what else is wrong is added to `problems`, and
     /// the rest is there.
-    pub(crate) fn read(text: &str, problems: &mut Vec<Problem>) -> Result<FileConfig, Problem> {
+    pub(crate) fn read(
+        keys: &'static KeyTable,
+        text: &str,
+        problems: &mut Vec<Problem>,
+    ) -> Result<FileConfig, Problem> {
         let lines = Lines::of(text);
         let table = DeTable::parse(text).map_err(|error| {
             let at = lines.at(error.span().map_or(0, |span| span.start));
             Problem::new(&at, format!("broken TOML: {}", error.message()))
         })?;
-        let mut config = FileConfig::empty(lines.at(0));
-        let mut reader = Reader { lines: &lines, items: Vec::new(), problems };
+        let mut config = FileConfig::empty(keys, lines.at(0));
+        let mut reader = Reader { keys, lines: &lines, items: Vec::new(), problems };
         reader.table(table.get_ref(), "", &mut config.top);
         config.items = reader.items;
         Ok(config)
@@ -189,14 +215,15 @@ impl Section {
             let at = lines.at(error.span().map_or(0, |span| span.start));
             Problem::new(&at, format!("broken TOML: {}", error.message()))
         })?;
-        let mut section = Section::new(lines.at(0));
-        let mut reader = Reader { lines: &lines, items: Vec::new(), problems };
+        let mut section = Section::new(&AGENT, lines.at(0));
+        let mut reader = Reader { keys: &AGENT, lines: &lines, items: Vec::new(), problems };
         reader.table(table.get_ref(), ITEM, &mut section);
         Ok(section)
     }
 }
 
 struct Reader<'a> {
+    keys: &'static KeyTable,
     lines: &'a Lines<'a>,
     items: Vec<Section>,
     problems: &'a mut Vec<Problem>,
@@ -211,11 +238,11 @@ impl Reader<'_> {
             } else {
                 format!("{prefix}.{}", name.get_ref())
             };
-            if let Some(key) = key(&path) {
+            if let Some(key) = self.keys.key(&path) {
                 self.key(key, value, at, section);
-            } else if path == ITEM {
+            } else if self.keys.array == Some(path.as_str()) {
                 self.items(value, &at);
-            } else if let Some(path) = section_at(&path) {
+            } else if let Some(path) = section_at(self.keys, &path) {
                 match value.get_ref() {
                     DeValue::Table(inner) => {
                         section.tables.insert(path, at);
@@ -227,7 +254,7 @@ impl Reader<'_> {
                     }
                 }
             } else {
-                let message = unknown(prefix, name.get_ref(), value.get_ref());
+                let message = unknown(self.keys, prefix, name.get_ref(), value.get_ref());
                 self.problems.push(Problem::new(&at, message));
             }
         }
@@ -254,7 +281,7 @@ impl Reader<'_> {
         };
         for element in elements.iter() {
             let at = self.lines.at(element.span().start);
-            let mut section = Section::new(at.clone());
+            let mut section = Section::new(self.keys, at.clone());
             match element.get_ref() {
                 DeValue::Table(table) => self.table(table, ITEM, &mut section),
                 other => {
@@ -268,13 +295,13 @@ impl Reader<'_> {
 }
 
 /// The section of that path, if there is one.
-fn section_at(path: &str) -> Option<&'static str> {
-    KEYS.iter().map(Key::section).find(|section| *section == path)
+fn section_at(keys: &KeyTable, path: &str) -> Option<&'static str> {
+    keys.keys.iter().map(Key::section).find(|section| *section == path)
 }
 
 /// Names that may stand directly in a section: keys, and sections below it.
-fn names_in(section: &str) -> impl Iterator<Item = &'static str> {
-    KEYS.iter().filter_map(move |key| {
+fn names_in(keys: &KeyTable, section: &str) -> impl Iterator<Item = &'static str> {
+    keys.keys.iter().filter_map(move |key| {
         let rest = match section {
             "" => key.path,
             _ => key.path.strip_prefix(section)?.strip_prefix('.')?,
@@ -292,26 +319,24 @@ pub(crate) fn heading(section: &str) -> String {
     }
 }
 
-fn unknown(section: &str, name: &str, value: &DeValue<'_>) -> String {
-    if matches!(
-        (section, name),
-        ("kafka.sasl" | "etcd", "password") | ("kafka.tls" | "etcd.tls", "key_password")
-    ) {
+fn unknown(keys: &KeyTable, section: &str, name: &str, value: &DeValue<'_>) -> String {
+    let is_secret = matches!(name, "password" | "key_password" | "api_key");
+    if is_secret && keys.key(&format!("{section}.{name}_file")).is_some() {
         return format!(
             "`{name}` is refused: this file is read by many and copied around; \
              put the password into a file of mode 0600 and name it in `{name}_file`"
         );
     }
     let what = if matches!(value, DeValue::Table(_)) { "section" } else { "key" };
-    if nearest(name, names_in(section)).is_none()
-        && let Some(key) = KEYS.iter().find(|key| key.name() == name)
+    if nearest(name, names_in(keys, section)).is_none()
+        && let Some(key) = keys.keys.iter().find(|key| key.name() == name)
     {
         let place = heading(key.section());
         let place =
             if key.section().is_empty() { format!("{place}, before the first section") } else { place };
         return format!("unknown {what} `{name}` in {} (it belongs into {place})", heading(section));
     }
-    match hint(name, names_in(section)) {
+    match hint(name, names_in(keys, section)) {
         near if near.is_empty() => format!("unknown {what} `{name}` in {}", heading(section)),
         near => format!("unknown {what} `{name}`{near}"),
     }

@@ -1,5 +1,7 @@
 //! What can go wrong between an agent and etcd, each in one line with what to try.
 
+use crate::connection::ConnectionError;
+
 /// A failure to ask etcd.
 #[derive(Debug, thiserror::Error)]
 pub enum EtcdError {
@@ -81,6 +83,19 @@ pub enum EtcdError {
         /// What was seen.
         reason: String,
     },
+}
+
+impl EtcdError {
+    /// What an error of the connection means of etcd.
+    pub(super) fn of(endpoint: &str, error: ConnectionError) -> EtcdError {
+        let endpoint = endpoint.to_owned();
+        match error {
+            ConnectionError::Connect(source) => EtcdError::Connect { endpoint, source },
+            ConnectionError::Tls(reason) => EtcdError::Tls { endpoint, reason },
+            ConnectionError::Broken(reason) => EtcdError::Broken { endpoint, reason },
+            ConnectionError::Slow(patience) => EtcdError::Slow { endpoint, seconds: patience.as_secs() },
+        }
+    }
 }
 
 /// What to try after a refusal in etcd's words.

@@ -3,19 +3,27 @@
 //! Requests go one after the other over one connection, each stream of a watch over one of its own. Nothing is tried
 //! again here: whoever asks decides about that.
 
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::connection::{Connection, PATIENCE};
 use super::error::EtcdError;
 use super::keyspace::end_of;
 use super::mirror::{KeyValue, Stamp};
 use super::stream::{Stream, Watch};
 use super::wire::{Failure, Found, Lease, Line, Put, Range, Step, Taken, Transaction, Unchanged};
 use crate::config::EtcdPlan;
+use crate::connection::Connection;
+
+/// An answer that takes longer never comes.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A larger answer is not taken: no host has as many items.
 pub(super) const ANSWER_BYTES_MAX: usize = 32 << 20;
@@ -47,7 +55,7 @@ impl Gateway {
     /// See [`EtcdError`].
     pub async fn open(plan: &EtcdPlan, attempt: usize) -> Result<Gateway, EtcdError> {
         let endpoint = plan.endpoints[attempt % plan.endpoints.len()].clone();
-        let connection = Connection::open(&endpoint, plan.tls.as_ref()).await?;
+        let connection = connect(&endpoint, plan).await?;
         let mut gateway = Gateway { plan: plan.clone(), endpoint, connection, token: None };
         gateway.log_in().await?;
         Ok(gateway)
@@ -93,9 +101,11 @@ impl Gateway {
         let slow = |_| EtcdError::Slow { endpoint: self.endpoint.clone(), seconds: PATIENCE.as_secs() };
         let exchange = async {
             if !self.connection.is_open() {
-                self.connection = Connection::open(&self.endpoint, self.plan.tls.as_ref()).await?;
+                self.connection = connect(&self.endpoint, &self.plan).await?;
             }
-            let answer = self.connection.post(path, self.token.as_deref(), document).await?;
+            let request = post(path, self.token.as_deref(), document);
+            let broken = |error| EtcdError::of(&self.endpoint, error);
+            let answer = self.connection.send(request).await.map_err(broken)?;
             let good = answer.status().is_success();
             let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
             let endpoint = || self.endpoint.clone();
@@ -258,12 +268,30 @@ impl Gateway {
         }
         let create = Create { range, start_revision: from_revision.to_string() };
         let document = json!({ "create_request": create }).to_string();
-        let mut connection = Connection::open(&self.endpoint, self.plan.tls.as_ref()).await?;
-        let post = connection.post("/v3/watch", self.token.as_deref(), document.into_bytes());
+        let mut connection = connect(&self.endpoint, &self.plan).await?;
+        let post = connection.send(post("/v3/watch", self.token.as_deref(), document.into_bytes()));
         let slow = |_| EtcdError::Slow { endpoint: self.endpoint.clone(), seconds: PATIENCE.as_secs() };
-        let answer = timeout(PATIENCE, post).await.map_err(slow)??;
+        let broken = |error| EtcdError::of(&self.endpoint, error);
+        let answer = timeout(PATIENCE, post).await.map_err(slow)?.map_err(broken)?;
         Ok(Stream::new(self.endpoint.clone(), answer.into_body(), connection))
     }
+}
+
+async fn connect(endpoint: &str, plan: &EtcdPlan) -> Result<Connection, EtcdError> {
+    let opened = Connection::open(endpoint, plan.tls.as_ref(), PATIENCE).await;
+    opened.map_err(|error| EtcdError::of(endpoint, error))
+}
+
+fn post(path: &str, token: Option<&str>, document: Vec<u8>) -> Request<Full<Bytes>> {
+    let mut request = Request::new(Full::new(document.into()));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = path.parse().expect("paths are written here");
+    request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    // A token of etcd's holds nothing that a header cannot.
+    if let Some(token) = token.and_then(|token| HeaderValue::from_str(token).ok()) {
+        request.headers_mut().insert(AUTHORIZATION, token);
+    }
+    request
 }
 
 fn put(key: &str, value: &[u8], lease: Option<&str>) -> Put {

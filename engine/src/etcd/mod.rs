@@ -15,7 +15,6 @@
 
 mod allow;
 mod cache;
-mod connection;
 pub mod definition;
 mod error;
 mod gateway;

@@ -10,11 +10,11 @@ use std::pin::pin;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use super::connection::Connection;
 use super::error::EtcdError;
 use super::gateway::ANSWER_BYTES_MAX;
 use super::mirror::Event;
 use super::wire::{Failure, Line, Watched, WireEvent};
+use crate::connection::Connection;
 
 /// What a watch has to tell.
 #[derive(Clone, Eq, PartialEq, Debug)]

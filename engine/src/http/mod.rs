@@ -8,6 +8,8 @@
 
 mod page;
 
+pub use page::Made;
+
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -27,9 +29,9 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-use self::page::{Made, Page};
+use self::page::Page;
 use crate::metrics::{self, Metrics};
-use crate::status::{Question, Readiness, Told};
+use crate::status::{Question, Told};
 
 /// Bounds of what a client can use up.
 #[derive(Copy, Clone, Debug)]
@@ -64,6 +66,16 @@ const BACKLOG: u32 = 128;
 /// Pause after a failed accept, which is mostly a lack of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// What is seen through the window, each as it is now; `None`: whoever knows does not answer.
+pub trait View: Send + Sync + 'static {
+    /// `/metrics`: text for Prometheus.
+    fn metrics(&self) -> impl Future<Output = Option<Made>> + Send;
+    /// `/readyz`: 200 or 503, and a line that says why.
+    fn readiness(&self) -> impl Future<Output = Option<Made>> + Send;
+    /// `/status`: JSON.
+    fn status(&self) -> impl Future<Output = Option<Made>> + Send;
+}
+
 /// Puts a question to the driver. Must not block.
 pub type Ask = Arc<dyn Fn(Question) + Send + Sync>;
 
@@ -85,7 +97,7 @@ pub struct HttpServer {
 }
 
 impl HttpServer {
-    /// Listens on `listen` (port 0: any free one) and answers until dropped.
+    /// Shows the agent: its metrics, and what the driver says when it is asked. As [`HttpServer::show`].
     ///
     /// # Errors
     /// The address is taken or not one of this host.
@@ -95,14 +107,21 @@ impl HttpServer {
         metrics: Arc<Metrics>,
         ask: Ask,
     ) -> Result<HttpServer, HttpError> {
+        HttpServer::show(listen, limits, AgentView { metrics, ask, answer_timeout: limits.answer_timeout })
+    }
+
+    /// Listens on `listen` (port 0: any free one) and answers until dropped.
+    ///
+    /// # Errors
+    /// The address is taken or not one of this host.
+    pub fn show(listen: SocketAddr, limits: HttpLimits, view: impl View) -> Result<HttpServer, HttpError> {
         let error = |cause| HttpError { listen, cause };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(error)?;
         let listener = listen_on(listen, &runtime).map_err(error)?;
         let address = listener.local_addr().map_err(error)?;
         let (stop, stopped) = oneshot::channel();
         let site = Arc::new(Site {
-            metrics,
-            ask,
+            view,
             limits,
             loopback: address.ip().is_loopback(),
             of_metrics: Page::default(),
@@ -155,7 +174,7 @@ struct Guest {
     task: AbortHandle,
 }
 
-async fn accept(listener: TcpListener, site: Arc<Site>) {
+async fn accept<V: View>(listener: TcpListener, site: Arc<Site<V>>) {
     let mut guests: VecDeque<Guest> = VecDeque::new();
     loop {
         let stream = match listener.accept().await {
@@ -181,7 +200,7 @@ async fn accept(listener: TcpListener, site: Arc<Site>) {
     }
 }
 
-async fn serve(stream: tokio::net::TcpStream, site: Arc<Site>, answering: Arc<AtomicUsize>) {
+async fn serve<V: View>(stream: tokio::net::TcpStream, site: Arc<Site<V>>, answering: Arc<AtomicUsize>) {
     let limits = site.limits;
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let (site, answering) = (Arc::clone(&site), Arc::clone(&answering));
@@ -203,9 +222,8 @@ async fn serve(stream: tokio::net::TcpStream, site: Arc<Site>, answering: Arc<At
 }
 
 /// What is served.
-struct Site {
-    metrics: Arc<Metrics>,
-    ask: Ask,
+struct Site<V> {
+    view: V,
     limits: HttpLimits,
     loopback: bool,
     of_metrics: Page,
@@ -218,7 +236,7 @@ type Answer = Response<Full<Bytes>>;
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 
-impl Site {
+impl<V: View> Site<V> {
     async fn answer(&self, request: &Request<Incoming>) -> Answer {
         if !request.body().is_end_stream() {
             return closing(text(StatusCode::PAYLOAD_TOO_LARGE, "requests with a body are not read\n"));
@@ -238,10 +256,10 @@ impl Site {
         }
         let (content_type, shown) = match path {
             "/metrics" => {
-                (metrics::CONTENT_TYPE, self.of_metrics.show(async || self.make_metrics().await).await)
+                (metrics::CONTENT_TYPE, self.of_metrics.show(async || self.view.metrics().await).await)
             }
-            "/status" => (JSON, self.of_status.show(async || self.make_status().await).await),
-            _ => (TEXT, self.of_readiness.show(async || self.make_readiness().await).await),
+            "/status" => (JSON, self.of_status.show(async || self.view.status().await).await),
+            _ => (TEXT, self.of_readiness.show(async || self.view.readiness().await).await),
         };
         match shown {
             None => text(StatusCode::SERVICE_UNAVAILABLE, "the agent does not respond\n"),
@@ -250,33 +268,39 @@ impl Site {
             Some((code, body)) => respond(code, content_type, body),
         }
     }
+}
 
-    async fn make_metrics(&self) -> Option<Made> {
+/// The agent, whose driver is asked.
+struct AgentView {
+    metrics: Arc<Metrics>,
+    ask: Ask,
+    answer_timeout: Duration,
+}
+
+impl View for AgentView {
+    async fn metrics(&self) -> Option<Made> {
         // A driver that does not answer in time is shown as it was last.
         let took = self.question(Question::Publish).await.map_or(Duration::ZERO, |told| told.took);
         Some(Made { code: StatusCode::OK, body: self.metrics.text().into(), took })
     }
 
-    async fn make_readiness(&self) -> Option<Made> {
+    async fn readiness(&self) -> Option<Made> {
         let Told { answer, took } = self.question(Question::Readiness).await?;
-        let (code, body) = match answer {
-            Readiness { ready: true, .. } => (StatusCode::OK, "ready\n".to_owned()),
-            Readiness { reason, .. } => (StatusCode::SERVICE_UNAVAILABLE, reason + "\n"),
-        };
-        Some(Made { code, body: body.into(), took })
+        Some(Made::readiness(&answer, took))
     }
 
-    async fn make_status(&self) -> Option<Made> {
+    async fn status(&self) -> Option<Made> {
         let Told { answer, took } = self.question(Question::Status).await?;
-        let body = serde_json::to_vec_pretty(&answer).expect("strings, numbers, and maps without other keys");
-        Some(Made { code: StatusCode::OK, body, took })
+        Some(Made::json(&answer, took))
     }
+}
 
+impl AgentView {
     /// Asks the driver; `None` when it is gone or does not answer in time.
     async fn question<T>(&self, of: impl FnOnce(oneshot::Sender<Told<T>>) -> Question) -> Option<Told<T>> {
         let (reply, answer) = oneshot::channel();
         (self.ask)(of(reply));
-        tokio::time::timeout(self.limits.answer_timeout, answer).await.ok()?.ok()
+        tokio::time::timeout(self.answer_timeout, answer).await.ok()?.ok()
     }
 }
 

@@ -9,8 +9,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::StatusCode;
+use serde::Serialize;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
+
+use crate::status::Readiness;
 
 /// What took the driver a while to tell is told again for this many times as long.
 const REST_SHARE: u32 = 10;
@@ -31,12 +34,34 @@ impl Default for Page {
     }
 }
 
-/// An answer, and how long the driver was kept from its work.
+/// An answer.
 #[derive(Debug)]
-pub(super) struct Made {
-    pub(super) code: StatusCode,
-    pub(super) body: Vec<u8>,
-    pub(super) took: Duration,
+pub struct Made {
+    /// Its status.
+    pub code: StatusCode,
+    /// Its text.
+    pub body: Vec<u8>,
+    /// How long whoever does the work was kept from it.
+    pub took: Duration,
+}
+
+impl Made {
+    /// Whether the work can be done, and why not.
+    #[must_use]
+    pub fn readiness(told: &Readiness, took: Duration) -> Made {
+        let (code, body) = match told {
+            Readiness { ready: true, .. } => (StatusCode::OK, "ready\n".to_owned()),
+            Readiness { reason, .. } => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+        };
+        Made { code, body: body.into(), took }
+    }
+
+    /// A report of strings, numbers, and maps with strings for keys.
+    #[must_use]
+    pub fn json(report: &impl Serialize, took: Duration) -> Made {
+        let body = serde_json::to_vec_pretty(report).expect("strings, numbers, and maps without other keys");
+        Made { code: StatusCode::OK, body, took }
+    }
 }
 
 #[derive(Debug)]

@@ -107,8 +107,8 @@ const HEAD_BYTES: usize = r#"{"@timestamp":"2026-01-02T03:04:05.678Z","message":
 /// The last millisecond with a year of four digits.
 const READ_AT_MS_MAX: i64 = 253_402_300_799_999;
 
-/// Appends `text` as the inside of a JSON string; whether it was UTF-8.
-fn escape(text: &[u8], out: &mut Vec<u8>) -> bool {
+/// Appends `text` as the inside of a JSON string; whether it was UTF-8. Bytes that are not become U+FFFD.
+pub fn escape(text: &[u8], out: &mut Vec<u8>) -> bool {
     if std::str::from_utf8(text).is_ok() {
         escape_valid(text, out);
         return true;

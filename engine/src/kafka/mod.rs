@@ -37,12 +37,13 @@ mod status;
 mod topics;
 mod upkeep;
 
+pub use ecs::escape;
 pub use native::describe;
 pub use renewal::try_out;
 pub use route::{Format, Key, OnRefused, Partition, Route, RouteError};
 pub use settings::{
     Acks, Compression, CreateTopics, DeadLetters, InFlightBudget, KafkaSettings, LetterPlace, MESSAGES_MAX,
-    OnFailure, Sasl, SaslMechanism, Secret, SettingsError, Tls,
+    OnFailure, Sasl, SaslMechanism, Secret, SettingsError, Tls, security,
 };
 pub use sink::{KafkaError, KafkaSink};
 pub use slots::Refusal;

@@ -319,7 +319,9 @@ impl KafkaSettings {
         set("statistics.interval.ms", self.statistics.map_or(0, |every| every.as_millis()).to_string());
         let warnings = self.set_order_and_acks(&mut set);
         self.set_compression(&mut set);
-        self.set_security(&mut set);
+        for (name, value) in security(self.tls.as_ref(), self.sasl.as_ref()) {
+            set(name, value);
+        }
         self.add_options(&mut pairs)?;
         Ok(Properties { pairs, warnings })
     }
@@ -363,41 +365,6 @@ impl KafkaSettings {
         set("compression.codec", codec.into());
         if let Some(level) = level {
             set("compression.level", level.to_string());
-        }
-    }
-
-    fn set_security(&self, set: &mut impl FnMut(&str, String) -> Option<String>) {
-        let protocol = match (&self.tls, &self.sasl) {
-            (None, None) => "plaintext",
-            (Some(_), None) => "ssl",
-            (None, Some(_)) => "sasl_plaintext",
-            (Some(_), Some(_)) => "sasl_ssl",
-        };
-        set("security.protocol", protocol.into());
-        if let Some(tls) = &self.tls {
-            let files = [
-                ("ssl.ca.location", &tls.ca),
-                ("ssl.certificate.location", &tls.certificate),
-                ("ssl.key.location", &tls.key),
-            ];
-            for (name, file) in files {
-                if let Some(file) = file {
-                    set(name, file.to_string_lossy().into_owned());
-                }
-            }
-            if let Some(password) = &tls.key_password {
-                set("ssl.key.password", password.reveal().to_owned());
-            }
-        }
-        if let Some(sasl) = &self.sasl {
-            let mechanism = match sasl.mechanism {
-                SaslMechanism::Plain => "PLAIN",
-                SaslMechanism::ScramSha256 => "SCRAM-SHA-256",
-                SaslMechanism::ScramSha512 => "SCRAM-SHA-512",
-            };
-            set("sasl.mechanisms", mechanism.into());
-            set("sasl.username", sasl.username.clone());
-            set("sasl.password", sasl.password.reveal().to_owned());
         }
     }
 
@@ -470,6 +437,42 @@ impl KafkaSettings {
         }
         Ok(())
     }
+}
+
+/// The properties of librdkafka that encryption and login mean, for producers and consumers alike.
+#[must_use]
+pub fn security(tls: Option<&Tls>, sasl: Option<&Sasl>) -> Vec<(&'static str, String)> {
+    let protocol = match (tls, sasl) {
+        (None, None) => "plaintext",
+        (Some(_), None) => "ssl",
+        (None, Some(_)) => "sasl_plaintext",
+        (Some(_), Some(_)) => "sasl_ssl",
+    };
+    let mut pairs = vec![("security.protocol", protocol.to_owned())];
+    if let Some(tls) = tls {
+        let files = [
+            ("ssl.ca.location", &tls.ca),
+            ("ssl.certificate.location", &tls.certificate),
+            ("ssl.key.location", &tls.key),
+        ];
+        for (name, file) in files {
+            pairs.extend(file.iter().map(|file| (name, file.to_string_lossy().into_owned())));
+        }
+        pairs.extend(
+            tls.key_password.iter().map(|password| ("ssl.key.password", password.reveal().to_owned())),
+        );
+    }
+    if let Some(sasl) = sasl {
+        let mechanism = match sasl.mechanism {
+            SaslMechanism::Plain => "PLAIN",
+            SaslMechanism::ScramSha256 => "SCRAM-SHA-256",
+            SaslMechanism::ScramSha512 => "SCRAM-SHA-512",
+        };
+        pairs.push(("sasl.mechanisms", mechanism.to_owned()));
+        pairs.push(("sasl.username", sasl.username.clone()));
+        pairs.push(("sasl.password", sasl.password.reveal().to_owned()));
+    }
+    pairs
 }
 
 #[cfg(test)]

@@ -7,8 +7,7 @@ use crate::config::plan::{
 use crate::config::written::Section;
 
 pub(super) fn plan(top: &Section, judge: &mut Judge<'_>) -> Option<KafkaPlan> {
-    let brokers = top.text("kafka.brokers").map(|text| hosts(&text, "brokers", "kafka"));
-    let brokers = brokers.and_then(|result| judge.accept(top, "kafka.brokers", result));
+    let brokers = judge.hosts(top, "kafka", "brokers");
     let (compression, compression_level) = compression(top, judge);
     let acks = acks(top, judge);
     let batch_bytes = top.size("kafka.batch_bytes");
@@ -27,25 +26,13 @@ pub(super) fn plan(top: &Section, judge: &mut Judge<'_>) -> Option<KafkaPlan> {
             ),
         );
     }
-    let client_id = top.text("kafka.client_id").map(|text| plain("client_id", text));
-    let client_id = client_id.and_then(|result| judge.accept(top, "kafka.client_id", result));
+    let client_id = judge.plain(top, "kafka.client_id");
     let dead_letters = match top.table("kafka.dead_letter") {
         Some(_) => Some(dead_letters(top, judge)?),
         None => None,
     };
-    let tls = match top.table("kafka.tls") {
-        Some(_) => Some(credentials::tls(top, "kafka.tls", judge)?),
-        None => None,
-    };
-    let sasl = match top.table("kafka.sasl") {
-        Some(_) => Some(sasl(top, judge)?),
-        None => None,
-    };
-    if tls.is_none() && sasl.as_ref().is_some_and(|sasl| sasl.mechanism == "PLAIN") {
-        judge.warn(
-            "[kafka.sasl] mechanism PLAIN without [kafka.tls]: the password crosses the network in the clear",
-        );
-    }
+    let tls = judge.tls(top, "kafka.tls")?;
+    let sasl = judge.sasl(top, tls.is_some())?;
     Some(KafkaPlan {
         compression,
         compression_level,
@@ -63,7 +50,7 @@ pub(super) fn plan(top: &Section, judge: &mut Judge<'_>) -> Option<KafkaPlan> {
         }),
         tls,
         sasl,
-        options: options::plan(top, judge),
+        options: options::plan(top, options::DECIDED, options::PROMISED, judge),
         brokers: brokers?,
         client_id: client_id?,
     })
@@ -187,9 +174,15 @@ fn dead_letters(top: &Section, judge: &mut Judge<'_>) -> Option<DeadLetters> {
     Some(DeadLetters { place, drop_on_failure: top.word("kafka.dead_letter.on_failure") == "drop" })
 }
 
-fn sasl(top: &Section, judge: &mut Judge<'_>) -> Option<SaslPlan> {
+/// The table of SASL, which is there.
+pub(super) fn sasl(top: &Section, encrypted: bool, judge: &mut Judge<'_>) -> Option<SaslPlan> {
     let password = credentials::password(top, "kafka.sasl", judge);
-    let username = plain("username", top.text("kafka.sasl.username")?);
-    let username = judge.accept(top, "kafka.sasl.username", username);
-    Some(SaslPlan { mechanism: top.word("kafka.sasl.mechanism"), username: username?, password: password? })
+    let username = judge.plain(top, "kafka.sasl.username");
+    let mechanism = top.word("kafka.sasl.mechanism");
+    if !encrypted && mechanism == "PLAIN" {
+        judge.warn(
+            "[kafka.sasl] mechanism PLAIN without [kafka.tls]: the password crosses the network in the clear",
+        );
+    }
+    Some(SaslPlan { mechanism, username: username?, password: password? })
 }

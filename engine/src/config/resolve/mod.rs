@@ -10,19 +10,21 @@ mod options;
 pub(crate) use item::line_bytes_most;
 pub(crate) use options::refusal as option_refusal;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::keys::{Fallback, ITEM, KEYS, OPTIONAL_SECTIONS};
+use super::keys::{Fallback, ITEM};
 use super::patterns::Patterns;
 use super::plan::{
     EtcdPlan, IoChoice, IoPriority, ItemPlan, KafkaPlan, LetterPlace, LimitsPlan, LogPlan, OnRefused, Plan,
-    ReadFrom, StatePlan,
+    ReadFrom, SaslPlan, StatePlan, TlsPlan,
 };
 use super::problem::{At, Problem};
+use super::secret::Secret;
 use super::written::{FileConfig, Section, heading};
 use crate::logging::LogFormat;
 
@@ -77,28 +79,45 @@ impl Host {
     }
 }
 
-/// Collects what is wrong and what is unwise.
-struct Judge<'a> {
+/// Collects what is wrong and what is unwise, and knows the rules that several sections and programs share.
+#[derive(Debug)]
+pub struct Judge<'a> {
     problems: &'a mut Vec<Problem>,
     warnings: Vec<String>,
 }
 
-impl Judge<'_> {
-    fn refuse(&mut self, at: &At, message: impl Into<String>) {
+impl<'a> Judge<'a> {
+    pub(super) fn new(problems: &'a mut Vec<Problem>, warnings: Vec<String>) -> Judge<'a> {
+        Judge { problems, warnings }
+    }
+
+    pub(super) fn into_warnings(self) -> Vec<String> {
+        self.warnings
+    }
+
+    /// Whether nothing is wrong so far.
+    #[must_use]
+    pub fn is_content(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// Something is wrong at a place.
+    pub fn refuse(&mut self, at: &At, message: impl Into<String>) {
         self.problems.push(Problem::new(at, message));
     }
 
-    fn warn(&mut self, message: impl Into<String>) {
+    /// Something is unwise.
+    pub fn warn(&mut self, message: impl Into<String>) {
         self.warnings.push(message.into());
     }
 
     /// The value, or a problem at the key.
-    fn accept<T>(&mut self, section: &Section, path: &str, result: Result<T, String>) -> Option<T> {
+    pub fn accept<T>(&mut self, section: &Section, path: &str, result: Result<T, String>) -> Option<T> {
         result.map_err(|why| self.refuse(&section.at(path), why)).ok()
     }
 
     /// An absolute path, if the key is written.
-    fn path(&mut self, section: &Section, path: &str) -> Option<PathBuf> {
+    pub fn path(&mut self, section: &Section, path: &str) -> Option<PathBuf> {
         let text = section.text(path)?;
         // A password in place of the name of its file is not shown.
         let hidden =
@@ -107,10 +126,12 @@ impl Judge<'_> {
     }
 
     /// Names the required keys that are not written.
-    fn required(&mut self, section: &Section, is_mine: impl Fn(&str) -> bool) {
-        for key in KEYS.iter().filter(|key| is_mine(key.section())) {
+    pub(super) fn required(&mut self, section: &Section, is_mine: impl Fn(&str) -> bool) {
+        let table = section.keys;
+        for key in table.keys.iter().filter(|key| is_mine(key.section())) {
             let must = matches!(key.fallback, Fallback::Required)
-                && (!OPTIONAL_SECTIONS.contains(&key.section()) || section.table(key.section()).is_some());
+                && (!table.optional_sections.contains(&key.section())
+                    || section.table(key.section()).is_some());
             if must && !section.has(key.path) {
                 let place = heading(key.section());
                 self.refuse(
@@ -122,11 +143,76 @@ impl Judge<'_> {
     }
 
     /// A key that means nothing without another one is a misunderstanding.
-    fn needs(&mut self, section: &Section, path: &str, holds: bool, what: &str) {
+    pub fn needs(&mut self, section: &Section, path: &str, holds: bool, what: &str) {
         if section.is_right(path) && !holds {
             let name = path.rsplit('.').next().unwrap_or(path);
             self.refuse(&section.at(path), format!("`{name}` has no effect without {what}"));
         }
+    }
+
+    /// A list of `host:port` at `key` of the table `section`, without spaces.
+    pub fn hosts(&mut self, top: &Section, section: &str, key: &str) -> Option<String> {
+        let path = format!("{section}.{key}");
+        let hosts = kafka::hosts(&top.text(&path)?, key, section);
+        self.accept(top, &path, hosts)
+    }
+
+    /// Text without control characters, since others log it.
+    pub fn plain(&mut self, top: &Section, path: &str) -> Option<String> {
+        let name = path.rsplit('.').next().unwrap_or(path);
+        let plain = kafka::plain(name, top.text(path)?);
+        self.accept(top, path, plain)
+    }
+
+    /// The name of a topic.
+    pub fn topic(&mut self, top: &Section, path: &str) -> Option<String> {
+        let name = top.text(path)?;
+        let legal = legal_name(path.rsplit('.').next().unwrap_or(path), &name);
+        self.accept(top, path, legal.map(|()| name))
+    }
+
+    /// The table of TLS at `path`; `Some(None)` if there is none.
+    pub fn tls(&mut self, top: &Section, path: &str) -> Option<Option<TlsPlan>> {
+        match top.table(path) {
+            Some(_) => credentials::tls(top, path, self).map(Some),
+            None => Some(None),
+        }
+    }
+
+    /// The table of SASL at `kafka.sasl`; `Some(None)` if there is none.
+    pub fn sasl(&mut self, top: &Section, encrypted: bool) -> Option<Option<SaslPlan>> {
+        match top.table("kafka.sasl") {
+            Some(_) => kafka::sasl(top, encrypted, self).map(Some),
+            None => Some(None),
+        }
+    }
+
+    /// The password of a section that wants one: from a file or from the environment.
+    pub fn password(&mut self, top: &Section, section: &str) -> Option<Secret> {
+        credentials::password(top, section, self)
+    }
+
+    /// A secret in a file, if the key is written.
+    pub fn secret_file(&mut self, top: &Section, path: &str) -> Option<Secret> {
+        let file = self.path(top, path)?;
+        self.accept(top, path, Secret::from_file(&file))
+    }
+
+    /// Properties of librdkafka at `kafka.options`: none that a key decides (property, key), none that would
+    /// break a promise (property, what would happen), and no secret.
+    pub fn kafka_options(
+        &mut self,
+        top: &Section,
+        decided: &[(&str, &str)],
+        promised: &[(&str, &str)],
+    ) -> BTreeMap<String, String> {
+        options::plan(top, decided, promised, self)
+    }
+
+    /// Where to answer questions; `Some(None)` is `"off"`.
+    pub fn http(&mut self, top: &Section) -> Option<Option<SocketAddr>> {
+        let text = top.text("http.listen")?;
+        self.accept(top, "http.listen", listen(&text))
     }
 }
 
@@ -153,7 +239,7 @@ pub(super) fn plan(config: &FileConfig, host: &Host, problems: &mut Vec<Problem>
     let items = item::plans(&config.items, top.size("kafka.message_bytes_max"), &mut judge);
     let limits = limits(top, host, items.iter().map(held_bytes_max), &mut judge);
     let state = state(top, host, &mut judge);
-    let http = http(top, &mut judge);
+    let http = judge.http(top);
     if !judge.problems.is_empty() {
         return None;
     }
@@ -177,7 +263,7 @@ pub(super) fn plan(config: &FileConfig, host: &Host, problems: &mut Vec<Problem>
         limits,
         state: state?,
         http: http?,
-        log: log(top),
+        log: LogPlan::of(top),
         reconcile: top.duration("watch.reconcile"),
         watch_config: top.flag("watch.config"),
         warnings: judge.warnings,
@@ -327,12 +413,6 @@ pub(super) fn item(
     if judge.problems.is_empty() { plan } else { None }
 }
 
-/// `Some(None)` is `"off"`.
-fn http(top: &Section, judge: &mut Judge<'_>) -> Option<Option<SocketAddr>> {
-    let text = top.text("http.listen")?;
-    judge.accept(top, "http.listen", listen(&text))
-}
-
 /// Where to serve what is asked for with this text; `None` for nowhere.
 pub(super) fn listen(text: &str) -> Result<Option<SocketAddr>, String> {
     if text == "off" {
@@ -351,20 +431,24 @@ pub(super) fn listen(text: &str) -> Result<Option<SocketAddr>, String> {
     Ok(Some(address))
 }
 
-fn log(top: &Section) -> LogPlan {
-    LogPlan {
-        level: match top.word("log.level") {
-            "error" => tracing::Level::ERROR,
-            "warn" => tracing::Level::WARN,
-            "debug" => tracing::Level::DEBUG,
-            "trace" => tracing::Level::TRACE,
-            _ => tracing::Level::INFO,
-        },
-        format: match top.word("log.format") {
-            "json" => LogFormat::Json,
-            "auto" => LogFormat::Auto,
-            _ => LogFormat::Text,
-        },
+impl LogPlan {
+    /// What `[log]` says.
+    #[must_use]
+    pub fn of(top: &Section) -> LogPlan {
+        LogPlan {
+            level: match top.word("log.level") {
+                "error" => tracing::Level::ERROR,
+                "warn" => tracing::Level::WARN,
+                "debug" => tracing::Level::DEBUG,
+                "trace" => tracing::Level::TRACE,
+                _ => tracing::Level::INFO,
+            },
+            format: match top.word("log.format") {
+                "json" => LogFormat::Json,
+                "auto" => LogFormat::Auto,
+                _ => LogFormat::Text,
+            },
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::Judge;
 use crate::config::written::Section;
 
 /// Properties that a key decides: (property, key).
-const DECIDED: &[(&str, &str)] = &[
+pub(super) const DECIDED: &[(&str, &str)] = &[
     ("bootstrap.servers", "`brokers` in `[kafka]`"),
     ("metadata.broker.list", "`brokers` in `[kafka]`"),
     ("compression.codec", "`compression` in `[kafka]`"),
@@ -37,7 +37,7 @@ const DECIDED: &[(&str, &str)] = &[
 ];
 
 /// Properties that would break a promise: (property, what would happen).
-const PROMISED: &[(&str, &str)] = &[
+pub(super) const PROMISED: &[(&str, &str)] = &[
     ("message.timeout.ms", "a record that expires is a record lost"),
     ("delivery.timeout.ms", "a record that expires is a record lost"),
     ("retries", "a record that is not tried again is a record lost"),
@@ -61,10 +61,15 @@ fn is_secret(name: &str) -> bool {
         || name == "sasl.oauthbearer.config"
 }
 
-pub(super) fn plan(top: &Section, judge: &mut Judge<'_>) -> BTreeMap<String, String> {
+pub(super) fn plan(
+    top: &Section,
+    decided: &[(&str, &str)],
+    promised: &[(&str, &str)],
+    judge: &mut Judge<'_>,
+) -> BTreeMap<String, String> {
     let mut options = BTreeMap::new();
     for (name, value) in top.entries("kafka.options") {
-        match refusal(&name.value, &value) {
+        match refusal_of(&name.value, &value, decided, promised) {
             Some(why) => judge.refuse(&name.at, why),
             None => {
                 if matches!((&name.value[..], &value[..]), ("enable.ssl.certificate.verification", "false"))
@@ -79,12 +84,21 @@ pub(super) fn plan(top: &Section, judge: &mut Judge<'_>) -> BTreeMap<String, Str
     options
 }
 
-/// Why a property cannot be set, if it cannot.
+/// Why a property of the agent cannot be set, if it cannot.
 pub(crate) fn refusal(name: &str, value: &str) -> Option<String> {
-    if let Some((_, key)) = DECIDED.iter().find(|(property, _)| *property == name) {
+    refusal_of(name, value, DECIDED, PROMISED)
+}
+
+fn refusal_of(
+    name: &str,
+    value: &str,
+    decided: &[(&str, &str)],
+    promised: &[(&str, &str)],
+) -> Option<String> {
+    if let Some((_, key)) = decided.iter().find(|(property, _)| *property == name) {
         return Some(format!("`{name}` is decided by {key}; write it there"));
     }
-    if let Some((_, why)) = PROMISED.iter().find(|(property, _)| *property == name) {
+    if let Some((_, why)) = promised.iter().find(|(property, _)| *property == name) {
         return Some(format!("`{name}` cannot be set: {why}"));
     }
     if is_secret(name) {

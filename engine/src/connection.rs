@@ -1,6 +1,7 @@
-//! One HTTP/1.1 connection to a member of etcd, encrypted or not.
+//! One HTTP/1.1 connection to a server, encrypted or not: for etcd, and for whoever else is asked over HTTP.
 //!
-//! Certificates are read at every connection, so that renewed ones are used. Not here: what is said.
+//! Certificates are read at every connection, so that renewed ones are used. Not here: what is said, and whether
+//! anything is tried again.
 
 use std::io;
 use std::path::Path;
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::header::{HOST, HeaderValue};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use openssl::pkey::PKey;
@@ -23,59 +24,75 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_openssl::SslStream;
 
-use super::error::EtcdError;
 use crate::config::TlsPlan;
 
-/// An answer that takes longer never comes.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// Why there is no connection, or none any more. Whoever asks knows what to try, and whom it was to.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    /// Nobody answers there.
+    #[error("cannot connect: {0}")]
+    Connect(io::Error),
+    /// No encrypted connection comes about.
+    #[error("no TLS connection: {0}")]
+    Tls(String),
+    /// It broke, or something answers that does not speak HTTP.
+    #[error("the connection broke: {0}")]
+    Broken(String),
+    /// It takes too long.
+    #[error("no connection within {0:?}")]
+    Slow(Duration),
+}
 
 /// A connection. Requests go one after the other.
 #[derive(Debug)]
-pub(super) struct Connection {
-    endpoint: String,
+pub struct Connection {
+    host: HeaderValue,
     requests: SendRequest<Full<Bytes>>,
 }
 
 impl Connection {
-    /// Connects to `host:port`.
-    pub(super) async fn open(endpoint: &str, tls: Option<&TlsPlan>) -> Result<Connection, EtcdError> {
-        let slow = |_| EtcdError::Slow { endpoint: endpoint.to_owned(), seconds: PATIENCE.as_secs() };
-        timeout(PATIENCE, Connection::connect(endpoint, tls)).await.map_err(slow)?
+    /// Connects to `host:port`, with TLS if there is a plan of it.
+    ///
+    /// # Errors
+    /// See [`ConnectionError`].
+    pub async fn open(
+        endpoint: &str,
+        tls: Option<&TlsPlan>,
+        patience: Duration,
+    ) -> Result<Connection, ConnectionError> {
+        timeout(patience, connect(endpoint, tls)).await.map_err(|_| ConnectionError::Slow(patience))?
     }
 
-    async fn connect(endpoint: &str, tls: Option<&TlsPlan>) -> Result<Connection, EtcdError> {
-        let failed = |source| EtcdError::Connect { endpoint: endpoint.to_owned(), source };
-        let stream = TcpStream::connect(endpoint).await.map_err(failed)?;
-        stream.set_nodelay(true).map_err(failed)?;
-        let requests = match tls {
-            None => serve(endpoint, stream).await?,
-            Some(tls) => serve(endpoint, encrypted(endpoint, stream, tls).await?).await?,
-        };
-        Ok(Connection { endpoint: endpoint.to_owned(), requests })
-    }
-
-    /// Posts a document; the answer's body is still on its way.
-    pub(super) async fn post(
+    /// Sends a request; the answer's body is still on its way. The header that names the host is added here.
+    ///
+    /// # Errors
+    /// [`ConnectionError::Broken`]: whether the request has arrived is not known.
+    pub async fn send(
         &mut self,
-        path: &str,
-        token: Option<&str>,
-        document: Vec<u8>,
-    ) -> Result<Response<Incoming>, EtcdError> {
-        let mut request =
-            Request::post(path).header(HOST, &self.endpoint).header(CONTENT_TYPE, "application/json");
-        if let Some(token) = token {
-            request = request.header(AUTHORIZATION, token);
-        }
-        let broken = |reason: String| EtcdError::Broken { endpoint: self.endpoint.clone(), reason };
-        let request = request.body(Full::new(document.into())).map_err(|error| broken(error.to_string()))?;
-        self.requests.ready().await.map_err(|error| broken(error.to_string()))?;
-        self.requests.send_request(request).await.map_err(|error| broken(error.to_string()))
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, ConnectionError> {
+        request.headers_mut().insert(HOST, self.host.clone());
+        let broken = |error: hyper::Error| ConnectionError::Broken(told(&error));
+        self.requests.ready().await.map_err(broken)?;
+        self.requests.send_request(request).await.map_err(broken)
     }
 
     /// Whether another request can be made.
-    pub(super) fn is_open(&self) -> bool {
+    #[must_use]
+    pub fn is_open(&self) -> bool {
         !self.requests.is_closed()
     }
+}
+
+async fn connect(endpoint: &str, tls: Option<&TlsPlan>) -> Result<Connection, ConnectionError> {
+    let host = HeaderValue::from_str(endpoint).map_err(|error| ConnectionError::Broken(error.to_string()))?;
+    let stream = TcpStream::connect(endpoint).await.map_err(ConnectionError::Connect)?;
+    stream.set_nodelay(true).map_err(ConnectionError::Connect)?;
+    let requests = match tls {
+        None => serve(stream).await?,
+        Some(tls) => serve(encrypted(endpoint, stream, tls).await?).await?,
+    };
+    Ok(Connection { host, requests })
 }
 
 /// TLS over a stream, with a peer whose certificate is trusted and has the name of the endpoint.
@@ -83,8 +100,8 @@ async fn encrypted(
     endpoint: &str,
     stream: TcpStream,
     tls: &TlsPlan,
-) -> Result<SslStream<TcpStream>, EtcdError> {
-    let refused = |reason: String| EtcdError::Tls { endpoint: endpoint.to_owned(), reason };
+) -> Result<SslStream<TcpStream>, ConnectionError> {
+    let refused = ConnectionError::Tls;
     let host = endpoint.rsplit_once(':').map_or(endpoint, |(host, _)| host);
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let session = connector(tls).map_err(refused)?.configure().and_then(|session| session.into_ssl(host));
@@ -99,16 +116,23 @@ async fn encrypted(
     }
 }
 
-async fn serve<S>(endpoint: &str, stream: S) -> Result<SendRequest<Full<Bytes>>, EtcdError>
+async fn serve<S>(stream: S) -> Result<SendRequest<Full<Bytes>>, ConnectionError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let broken =
-        |error: hyper::Error| EtcdError::Broken { endpoint: endpoint.to_owned(), reason: error.to_string() };
+    let broken = |error: hyper::Error| ConnectionError::Broken(told(&error));
     let (requests, connection) = handshake(TokioIo::new(stream)).await.map_err(broken)?;
     // It ends with the connection; what went wrong is told by the request that it interrupts.
     tokio::spawn(connection);
     Ok(requests)
+}
+
+/// An error with what caused it, which hyper leaves to its sources.
+fn told(error: &hyper::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
 }
 
 /// What a plan of TLS means to OpenSSL.
