@@ -95,7 +95,7 @@ impl Engine {
 
     /// Directories where files of the items may be found; those that are new are listed at once.
     pub fn add_root(&mut self, directory: RawPath) {
-        self.add_directory(directory, true);
+        self.add_directory(directory, true, 0);
     }
 
     /// Patterns have changed: every directory is looked at again.

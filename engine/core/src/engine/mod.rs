@@ -235,6 +235,11 @@ struct Directory {
     listing: bool,
     dirty: bool,
     found: Found,
+    /// How many items there were when the last listing that was believed began: to those that came later, all that is
+    /// in it is old. A directory that is found in another one is as new as that one was.
+    looked: usize,
+    /// The same of the listing that is under way.
+    looking: usize,
     /// Listings in a row during which it changed.
     disturbed: u8,
     /// The file system that it is on, or would be; 0 as long as that is not known.

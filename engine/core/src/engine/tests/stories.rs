@@ -388,6 +388,26 @@ fn reading_from_the_end_skips_what_is_there_and_a_line_that_is_cut() {
 }
 
 #[test]
+fn an_item_that_comes_later_begins_at_the_end_of_what_is_there_then() {
+    check_with(
+        |item| item.read_from = ReadFrom::End,
+        r#"append a "old\n"; append b.three "old\n"; list; wait 30; append c "new\n"; list; wait 30; ack;
+           add; wait 30; append b.three "new\n"; append d.three "new\n"; append e "new\n"; list; wait 30; ack"#,
+        expect![[r#"
+            found /l/a at 4
+            found /l/c at 0
+            send #1 /l/c[0,4) new
+            found /l/b.three at 4
+            send #2 /l/b.three[4,8) new
+            found /l/d.three at 0
+            found /l/e at 0
+            send #3 /l/d.three[0,4) new
+            send #4 /l/e[0,4) new
+        "#]],
+    );
+}
+
+#[test]
 fn an_unfinished_end_is_flushed_when_it_has_rested() {
     check_with(
         |item| item.frame.flush_after = Some(Duration::from_secs(1)),

@@ -138,6 +138,8 @@ pub(super) struct World {
     overlooked: Option<Vec<u8>>,
     /// Nothing is in the directory but the mount point.
     unmounted: bool,
+    /// The item of all names that end in `.three` is configured.
+    has_third: bool,
 }
 
 impl World {
@@ -158,6 +160,7 @@ impl World {
             quiet: false,
             overlooked: None,
             unmounted: false,
+            has_third: false,
         }
     }
 
@@ -286,6 +289,11 @@ impl World {
             "restore" => {
                 self.engine.change_item(ItemId(0), self.item.clone());
                 self.engine.list_all();
+            }
+            "add" => {
+                self.engine.add_item(ItemPolicy { name: self.item.name + 2, ..self.item.clone() });
+                self.engine.list_below(b"/l", |_| true);
+                self.has_third = true;
             }
             "list" => self.engine.handle_directory_hint(b"/l"),
             "positions" => self.positions(),
@@ -427,7 +435,7 @@ impl World {
                     let file = &self.files[ino];
                     Entry {
                         path: Arc::from(&name[..]),
-                        item: item_of(name),
+                        item: item_of(name, self.has_third),
                         file: file.id,
                         size: file.content.len() as u64,
                         modified_ns: file.modified_ns,
@@ -508,9 +516,13 @@ impl World {
     }
 }
 
-fn item_of(name: &[u8]) -> Option<ItemId> {
-    let item = ItemId(u32::from(name.ends_with(b".two")));
-    (!name.ends_with(b".out")).then_some(item)
+fn item_of(name: &[u8], has_third: bool) -> Option<ItemId> {
+    match name.rsplit(|&byte| byte == b'.').next() {
+        Some(b"out") => None,
+        Some(b"two") => Some(ItemId(1)),
+        Some(b"three") => has_third.then_some(ItemId(2)),
+        _ => Some(ItemId(0)),
+    }
 }
 
 /// A generation's name does not matter to any story.
