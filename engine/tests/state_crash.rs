@@ -119,6 +119,21 @@ fn s05_a_missing_or_empty_positions_file_is_refused_while_the_catalog_shows_it_w
 }
 
 #[test]
+fn s02_a_first_start_that_is_cut_short_makes_no_item_seen() {
+    let first = Disk::default();
+    drop(open(&first).unwrap());
+    for killed_after in 0..=first.ops() {
+        let mut second = Recorded::on(Disk::holding(&first.killed(killed_after)));
+        second.put(1, 10);
+        // Before anything is asked to be synced.
+        let third = Disk::holding(&second.disk.killed(second.disk.ops()));
+        let (mut store, slots, _) = open(&third).unwrap();
+        assert_eq!(positions(&slots), BTreeMap::from([(1, 10)]));
+        assert!(store.first_sight("web", 7), "killed after {killed_after} operations");
+    }
+}
+
+#[test]
 fn s05_a_lost_catalog_costs_names_but_never_makes_items_new() {
     let mut run = Recorded::on(Disk::default());
     run.put(1, 10);
