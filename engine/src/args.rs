@@ -81,8 +81,9 @@ pub struct ConfigArguments {
     /// Brokers to ask first, separated by commas.
     #[arg(long, value_name = "HOST:PORT")]
     pub brokers: Option<String>,
-    /// Where to begin in files that are there at first: beginning, end [default: end].
-    #[arg(long, value_name = "WHERE")]
+    /// Where to begin in files that are there at first: beginning, end, or a time like -24h or 2026-11-26
+    /// [default: end].
+    #[arg(long, value_name = "WHERE", allow_hyphen_values = true)]
     pub read_from: Option<String>,
     /// Folder that remembers positions [default: /var/lib/logdrive].
     #[arg(long, value_name = "DIR")]

@@ -171,7 +171,15 @@ fn settle_catalog(
     dir: &Path,
     image: &Image,
 ) -> (Catalog, bool) {
+    let holds_checkpoints = image.slots.iter().any(|slot| slot.checkpoint.is_some());
     let what = match stored {
+        StoredCatalog::Missing if !holds_checkpoints => {
+            // The first start was cut short. It is made up for at once: positions without a catalog mean that it is
+            // lost, and there will be positions soon.
+            let catalog = Catalog::default();
+            let written = create_file(storage, dir, CATALOG, CATALOG_NEW, &catalog.to_json());
+            return (catalog, written.is_err());
+        }
         StoredCatalog::Read(mut catalog) => {
             let known = catalog.names.len();
             let live: std::collections::HashSet<u64> =
@@ -187,13 +195,12 @@ fn settle_catalog(
             what
         }
     };
-    let assume_seen = image.slots.iter().any(|slot| slot.checkpoint.is_some());
-    if assume_seen {
+    if holds_checkpoints {
         tracing::warn!(
             path = %dir.join(CATALOG).display(),
             "the catalog of the state cannot be read ({what}): paths of known files are forgotten, all \
              items count as seen before; positions are not affected"
         );
     }
-    (Catalog { assume_seen, ..Catalog::default() }, true)
+    (Catalog { assume_seen: holds_checkpoints, ..Catalog::default() }, true)
 }

@@ -7,7 +7,7 @@ use core::cmp::Reverse;
 use core::time::Duration;
 
 use super::opening::directory_of;
-use super::{Engine, Found, Note, Op};
+use super::{Directory, Engine, Found, Note, Op};
 use crate::discover::{Entry, Listing, RawPath};
 use crate::ledger::Mark;
 use crate::plan::ReadFrom;
@@ -70,6 +70,7 @@ impl Engine {
             self.look_at_nameless(now);
         }
         let mut waiting = core::mem::take(&mut self.dirty);
+        let items = self.items.len();
         waiting.retain(|path| {
             let Some(entry) = self.directories.get_mut(path) else { return false };
             if entry.listing || now < entry.rest_until {
@@ -77,6 +78,7 @@ impl Engine {
             }
             entry.dirty = false;
             entry.listing = true;
+            entry.looking = items;
             entry.started_at = now;
             // Armed anew each time: the directory may have been replaced by another of its name.
             self.ops.push_back(Op::Watch { directory: path.clone() });
@@ -144,8 +146,9 @@ impl Engine {
         let rest =
             (now.since(directory.started_at) * REST_SHARE).min(self.limits.reconcile).max(LISTING_REST);
         directory.rest_until = now + rest;
+        let looked = core::mem::replace(&mut directory.looked, directory.looking);
         for path in below {
-            self.add_directory(path, false);
+            self.add_directory(path, false, looked);
         }
         // Oldest first; of equal age the one with the longer name, which has been rotated.
         listing.entries.sort_by_key(|entry| (entry.modified_ns, Reverse(entry.path.len())));
@@ -154,7 +157,7 @@ impl Engine {
             self.note_name(entry);
         }
         for entry in &listing.entries {
-            self.see(entry, now, wall_ns);
+            self.see(entry, looked, now, wall_ns);
         }
         if let Some((path, files)) = self.left_out.take() {
             self.ops.push_back(Op::Note(Note::TooManyFiles { path, files }));
@@ -184,7 +187,7 @@ impl Engine {
     /// A directory is gone: so are all names in it.
     pub fn handle_directory_gone(&mut self, directory: &[u8], now: Nanos) {
         let Some(entry) = self.directories.get_mut(directory) else { return };
-        (entry.listing, entry.disturbed) = (false, 0);
+        (entry.listing, entry.disturbed, entry.looked) = (false, 0, entry.looking);
         entry.found = match entry.found {
             Found::Nothing | Found::Absent => Found::Absent,
             Found::Whole | Found::Part | Found::Gone => Found::Gone,
@@ -205,17 +208,19 @@ impl Engine {
         self.settle_in(now);
     }
 
-    pub(super) fn add_directory(&mut self, path: RawPath, root: bool) {
+    pub(super) fn add_directory(&mut self, path: RawPath, root: bool, looked: usize) {
         let known = self.directories.contains_key(&path);
-        let entry = self.directories.entry(path.clone()).or_default();
+        let new = || Directory { looked, ..Directory::default() };
+        let entry = self.directories.entry(path.clone()).or_insert_with(new);
         entry.root |= root;
         if !known {
             self.mark_dirty(&path);
         }
     }
 
-    /// One file in a listing: known under this name, known under another, or new.
-    fn see(&mut self, entry: &Entry, now: Nanos, wall_ns: i64) {
+    /// One file in a listing: known under this name, known under another, or new. `looked`: how many items have seen
+    /// its directory before.
+    fn see(&mut self, entry: &Entry, looked: usize, now: Nanos, wall_ns: i64) {
         let directory = directory_of(&entry.path);
         let named = self.directories.get(directory).and_then(|dir| dir.names.get(&entry.path)).copied();
         let known = self.by_file.get(&entry.file).copied();
@@ -232,13 +237,13 @@ impl Engine {
                 if let Some(named) = named {
                     self.drop_name(named, &entry.path, now);
                 }
-                self.appear(entry, now, wall_ns);
+                self.appear(entry, looked, now, wall_ns);
             }
         }
     }
 
     /// A file that the engine does not follow yet.
-    fn appear(&mut self, entry: &Entry, now: Nanos, wall_ns: i64) {
+    fn appear(&mut self, entry: &Entry, looked: usize, now: Nanos, wall_ns: i64) {
         if self.leaving.contains_key(&entry.file) {
             return;
         }
@@ -258,19 +263,22 @@ impl Engine {
         let generation = stray.map_or_else(|| self.next_generation(), |stray| stray.generation);
         let origin = Origin { item, generation, path: Arc::from(&*path), family };
         let policy = self.policy(item);
-        let at_end =
-            stray.is_none() && policy.read_from == ReadFrom::End && !policy.seen_before && !self.settled_in;
+        let first_sight = stray.is_none() && !policy.seen_before && item.0 as usize >= looked;
+        let read_from = if first_sight { policy.read_from } else { ReadFrom::Beginning };
         let old = policy.ignore_older.is_some_and(|limit| {
             wall_ns.saturating_sub(entry.modified_ns) > i64::try_from(limit.as_nanos()).unwrap_or(i64::MAX)
         });
         let start = match stray {
             Some(stray) => stray.mark(),
-            None if at_end => Mark { position: Position(entry.size), ..Mark::default() },
+            None if read_from == ReadFrom::End => Mark { position: Position(entry.size), ..Mark::default() },
             None => Mark::default(),
         };
         let mut tail = Tail::new(Arc::new(origin), entry.file, entry.path.clone(), start, now);
-        tail.unseen = at_end;
-        tail.examined = stray.is_some() || at_end;
+        tail.unseen = read_from != ReadFrom::Beginning;
+        if let ReadFrom::Since(time) = read_from {
+            tail.since = Some(time);
+        }
+        tail.examined = stray.is_some() || read_from == ReadFrom::End;
         tail.resumed = stray.is_some();
         tail.by_checkpoint = entry.item.is_none();
         tail.size = tail.size.max(Position(entry.size));

@@ -24,7 +24,7 @@ use alloc::vec::Vec;
 
 pub use self::counts::{Amount, Backlog, Counts, ItemCounts, SourceStatus};
 use self::ending::Ghost;
-pub use self::opening::{OpenFailure, Opened};
+pub use self::opening::{OpenFailure, Opened, Start};
 pub use self::reading::ReadRequest;
 use crate::batch::Event;
 use crate::checkpoint::Checkpoint;
@@ -67,8 +67,8 @@ pub enum Op {
         item: ItemId,
         /// Where.
         path: RawPath,
-        /// The bytes before this position are wanted for the guard.
-        before: Position,
+        /// From where on; the bytes before that are wanted for the guard.
+        start: Start,
     },
     /// Arm a one-shot watch for modification: [`Engine::handle_modified`].
     Arm {
@@ -235,6 +235,11 @@ struct Directory {
     listing: bool,
     dirty: bool,
     found: Found,
+    /// How many items there were when the last listing that was believed began: to those that came later, all that is
+    /// in it is old. A directory that is found in another one is as new as that one was.
+    looked: usize,
+    /// The same of the listing that is under way.
+    looking: usize,
     /// Listings in a row during which it changed.
     disturbed: u8,
     /// The file system that it is on, or would be; 0 as long as that is not known.

@@ -21,10 +21,11 @@ use super::keys::{Fallback, ITEM};
 use super::patterns::Patterns;
 use super::plan::{
     EtcdPlan, IoChoice, IoPriority, ItemPlan, KafkaPlan, LetterPlace, LimitsPlan, LogPlan, OnRefused, Plan,
-    ReadFrom, SaslPlan, StatePlan, TlsPlan,
+    SaslPlan, StatePlan, TlsPlan,
 };
 use super::problem::{At, Problem};
 use super::secret::Secret;
+use super::start::ReadFrom;
 use super::written::{FileConfig, Section, heading};
 use crate::logging::LogFormat;
 
@@ -377,7 +378,11 @@ fn cpu_percent(text: &str) -> Result<Option<NonZeroU32>, String> {
 fn state(top: &Section, host: &Host, judge: &mut Judge<'_>) -> Option<StatePlan> {
     let dir = state_dir(top, host);
     let dir = judge.accept(top, "state.dir", dir)?;
-    Some(StatePlan { dir, on_lost: read_from(top, "state.on_lost") })
+    let on_lost = match top.word("state.on_lost") {
+        "end" => ReadFrom::End,
+        _ => ReadFrom::Beginning,
+    };
+    Some(StatePlan { dir, on_lost })
 }
 
 /// The folder of the state, whatever else may be wrong.
@@ -449,13 +454,6 @@ impl LogPlan {
                 _ => LogFormat::Text,
             },
         }
-    }
-}
-
-fn read_from(section: &Section, path: &str) -> ReadFrom {
-    match section.word(path) {
-        "beginning" => ReadFrom::Beginning,
-        _ => ReadFrom::End,
     }
 }
 

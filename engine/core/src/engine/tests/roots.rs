@@ -5,10 +5,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::discover::Listing;
-use crate::engine::{Engine, Op};
-use crate::plan::Limits;
+use super::world::item_policy;
+use crate::discover::{Entry, Listing, RawPath};
+use crate::engine::{Engine, Op, Start};
+use crate::plan::{ItemPolicy, Limits, ReadFrom};
 use crate::position::Nanos;
+use crate::source::{FileId, ItemId};
 
 fn engine() -> Engine {
     let limits = Limits {
@@ -37,6 +39,43 @@ fn listed(engine: &mut Engine, now: Nanos) -> Vec<String> {
     }
     names.sort();
     names
+}
+
+#[test]
+fn what_is_in_a_directory_that_is_created_later_is_new() {
+    let mut engine = engine();
+    engine.add_item(ItemPolicy { read_from: ReadFrom::End, ..item_policy() });
+    engine.add_root(Arc::from(&b"/l"[..]));
+    let directories =
+        |names: &[&str]| names.iter().map(|name| Arc::from(name.as_bytes())).collect::<Vec<RawPath>>();
+    let mut second = 0;
+    let mut list = |engine: &mut Engine, there: &[&str]| {
+        let mut opened = Vec::new();
+        // Until nothing is to be listed any more; each directory has one file, with five bytes.
+        second += 100;
+        let now = Nanos(second * 1_000_000_000);
+        while let Some(op) = engine.poll_op(now) {
+            match op {
+                Op::List { directory } => {
+                    let ino = directory.iter().map(|&byte| u64::from(byte)).sum();
+                    let path = Arc::from([&directory[..], b"/x"].concat());
+                    let file = FileId { dev: 1, ino, birth_ns: 1 };
+                    let entries =
+                        alloc::vec![Entry { path, item: Some(ItemId(0)), file, size: 5, modified_ns: 0 }];
+                    let below = if &directory[..] == b"/l" { directories(there) } else { Vec::new() };
+                    engine.handle_listing(Listing { directory, entries, complete: true }, below, now, 0);
+                }
+                Op::Open { path, start: Start::At(position), .. } => {
+                    opened.push(alloc::format!("{} at {position:?}", String::from_utf8_lossy(&path)));
+                }
+                _ => {}
+            }
+        }
+        opened
+    };
+    assert_eq!(list(&mut engine, &["/l/a"]), ["/l/x at 5", "/l/a/x at 5"]);
+    engine.list_all();
+    assert_eq!(list(&mut engine, &["/l/a", "/l/b"]), ["/l/b/x at 0"]);
 }
 
 #[test]
