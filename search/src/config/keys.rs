@@ -85,6 +85,8 @@ const KEYS: &[Key] = &[
         "The topic for records that the index refuses for good."),
     key_of("index.prefix", STRING, Value("\"logdrive\""),
         "What the names of the daily indexes begin with: `<prefix>-2026.01.02`."),
+    key_of("index.time_zone", STRING, Value("\"UTC\""),
+        "The zone of lines whose times name none, as `Europe/Berlin`; the same for all members of a group."),
     key_of("index.template", Kind::Flag, Value("true"),
         "Whether the index template is put at start."),
     key_of("index.shards", count(1, 1024, &["cluster"]), Value("\"cluster\""),

@@ -4,6 +4,7 @@
 
 pub mod keys;
 
+use jiff::tz::TimeZone;
 use logdrive::config::{At, Judge, LogPlan, Placed, Refused, Secret, Section, TlsPlan, Typed, load_for};
 
 use crate::group::{DECIDED, KafkaPlan, PROMISED, Subscription};
@@ -57,6 +58,12 @@ fn index_plan(top: &Section, judge: &mut Judge<'_>) -> Option<IndexPlan> {
     }
     let prefix = top.text("index.prefix").map(legal_prefix);
     let prefix = prefix.and_then(|result| judge.accept(top, "index.prefix", result));
+    let zone = top.text("index.time_zone").map(|name| {
+        TimeZone::get(&name).map_err(|_| {
+            format!("`time_zone` is {name:?}, which this system does not know; as `Europe/Berlin`; is tzdata installed?")
+        })
+    });
+    let time_zone = zone.and_then(|result| judge.accept(top, "index.time_zone", result));
     let http = judge.http(top);
     for path in ["index.shards", "index.replicas"] {
         judge.needs(top, path, top.flag("index.template"), "`template`");
@@ -78,6 +85,7 @@ fn index_plan(top: &Section, judge: &mut Judge<'_>) -> Option<IndexPlan> {
         opensearch: opensearch?,
         template: top.flag("index.template").then_some(template),
         prefix,
+        time_zone: time_zone?,
         dead_letter_topic: dead_letter_topic?,
         requests: top.number("index.requests"),
         batch_bytes_max: usize::try_from(top.size("index.batch_bytes_max")).unwrap_or(usize::MAX),

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use crate::line;
+use crate::line::{self, Calendar};
 use crate::record::{Origin, Record};
 
 /// The longest id that OpenSearch takes.
@@ -45,6 +45,7 @@ pub(super) enum Written {
 #[derive(Debug)]
 pub(super) struct Writer {
     prefix: String,
+    calendar: Calendar,
     /// The day of the last document, and its index: the next one is mostly of the same.
     last: (i64, String),
 }
@@ -52,8 +53,8 @@ pub(super) struct Writer {
 impl Writer {
     /// A writer of indexes whose names begin with `prefix`.
     #[must_use]
-    pub(super) fn new(prefix: &str) -> Writer {
-        Writer { prefix: prefix.to_owned(), last: (i64::MIN, String::new()) }
+    pub(super) fn new(prefix: &str, calendar: Calendar) -> Writer {
+        Writer { prefix: prefix.to_owned(), calendar, last: (i64::MIN, String::new()) }
     }
 
     /// Appends the two lines of a record.
@@ -67,7 +68,7 @@ impl Writer {
                 Written::Document
             }
             None => {
-                let written_ms = line::written_at_ns(value, record.timestamp_ms).div_euclid(1_000_000);
+                let written_ms = self.calendar.written_at_ms(value, record.timestamp_ms);
                 self.action(record, written_ms, out);
                 match write_text(record, value, written_ms, out) {
                     true => Written::Text,
@@ -261,6 +262,7 @@ fn day_of(date: &str) -> Option<i64> {
 mod tests {
     use super::*;
     use expect_test::{Expect, expect};
+    use jiff::tz::TimeZone;
     use proptest::prelude::*;
     use serde_json::Value;
 
@@ -289,7 +291,7 @@ mod tests {
 
     fn written(record: &Record<'_>) -> (String, Written) {
         let mut out = Vec::new();
-        let written = Writer::new("logs").write(record, &mut out);
+        let written = Writer::new("logs", Calendar::new(TimeZone::UTC)).write(record, &mut out);
         (String::from_utf8(out).expect("UTF-8"), written)
     }
 

@@ -28,6 +28,7 @@ use super::sender::{Sender, Settled, Shipment};
 use super::{Event, IndexPlan};
 use crate::group::{Group, list_of};
 use crate::ledger::{BatchId, Ledger, Partition};
+use crate::line::Calendar;
 
 /// The longest wait for anything: signals and the clock are looked at so often.
 const TURN: Duration = Duration::from_millis(100);
@@ -107,7 +108,7 @@ impl<'c> Indexer<'c> {
             letters,
             events,
             window,
-            writer: Writer::new(&plan.prefix),
+            writer: Writer::new(&plan.prefix, Calendar::new(plan.time_zone.clone())),
             pace: Pace::new(plan.batch_bytes_max),
             ledger: Ledger::default(),
             batch: Batch::new(BatchId(1)),

@@ -28,6 +28,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use jiff::tz::TimeZone;
 use logdrive::http::{HttpLimits, HttpServer};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tracing::info;
@@ -53,6 +54,8 @@ pub struct IndexPlan {
     pub prefix: String,
     /// The template of the indexes; `None`: somebody else sees to it.
     pub template: Option<Template>,
+    /// That of lines whose times name no zone.
+    pub time_zone: TimeZone,
     /// The topic of records that the index refuses.
     pub dead_letter_topic: String,
     /// Bulk requests on their way at the same time.
