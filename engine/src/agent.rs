@@ -275,6 +275,7 @@ impl Agent {
                 self.renew(driver, fresh);
             }
             driver.tick(moment.now);
+            self.items.see(driver);
             self.monitor.tick(driver, moment.now);
             self.monitor.publish_etcd(&self.wanted);
             self.wanted.tell(moment.now, |revision| {
@@ -337,6 +338,7 @@ impl Agent {
             }
         }
         let settled = driver.engine.is_settled();
+        self.items.see(&mut driver);
         self.monitor.finish(&driver, self.clock.now());
         driver.close(self.clock.moment()).context("the state could not be written to the end")?;
         self.wanted.close();

@@ -81,8 +81,8 @@ pub struct ConfigArguments {
     /// Brokers to ask first, separated by commas.
     #[arg(long, value_name = "HOST:PORT")]
     pub brokers: Option<String>,
-    /// Where to begin in files that are there at first: beginning, end [default: end].
-    #[arg(long, value_name = "WHERE")]
+    /// Where to begin in files that are there at first: beginning, end, or a time like -24h [default: end].
+    #[arg(long, value_name = "WHERE", allow_hyphen_values = true)]
     pub read_from: Option<String>,
     /// Folder that remembers positions [default: /var/lib/logdrive].
     #[arg(long, value_name = "DIR")]
@@ -440,8 +440,8 @@ mod tests {
                                          name in any directory
                   --topic <NAME>         Topic that the files of --include go to
                   --brokers <HOST:PORT>  Brokers to ask first, separated by commas
-                  --read-from <WHERE>    Where to begin in files that are there at first: beginning, end
-                                         [default: end]
+                  --read-from <WHERE>    Where to begin in files that are there at first: beginning, end, or a
+                                         time like -24h [default: end]
                   --state-dir <DIR>      Folder that remembers positions [default: /var/lib/logdrive]
                   --set <KEY=VALUE>      Any other key, like kafka.linger=5ms or item.headers=true (for all
                                          items); repeatable

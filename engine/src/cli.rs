@@ -105,6 +105,12 @@ fn validate(arguments: &ConfigArguments) -> Result<ExitCode> {
     for warning in &plan.warnings {
         eprintln!("warning: {warning}");
     }
+    let now_ms = crate::clock::wall_ns() / 1_000_000;
+    for item in &plan.items {
+        if let Some(warning) = item.read_from.warning(now_ms) {
+            eprintln!("warning: item `{}`: {warning}", item.name);
+        }
+    }
     let items = plan.items.len();
     let more = if plan.etcd.is_some() { ", and those of etcd" } else { "" };
     Ok(print(&format!(

@@ -7,15 +7,16 @@ use anyhow::Result;
 use logdrive_core::plan::ReadFrom;
 use logdrive_core::position::Nanos;
 use logdrive_core::source::ItemId;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::clock::wall_ns;
-use crate::config::{ItemPlan, Patterns, Plan};
+use crate::config::{self, ItemPlan, Patterns, Plan};
 use crate::driver::Driver;
 use crate::driver::{Files, Watches};
 use crate::io::Reads;
 use crate::kafka::KafkaSink;
 use crate::setup::{self, PlanRules};
+use crate::state::Sight;
 
 /// An item as it was last applied.
 #[derive(Debug)]
@@ -25,6 +26,16 @@ struct Known {
     /// What it has to do with directories.
     patterns: Patterns,
     routed: bool,
+    /// Its first sight is not over yet, as far as is known.
+    is_first_sight: bool,
+}
+
+/// Where the end of a file is, depends on when that is asked; where a time is in it, does not.
+fn sight(read_from: config::ReadFrom) -> Sight {
+    match read_from {
+        config::ReadFrom::Since(_) => Sight::Lasting,
+        config::ReadFrom::Beginning | config::ReadFrom::End => Sight::Once,
+    }
 }
 
 /// Items by name. The engine numbers items once and for all, so one that comes back gets its number.
@@ -100,9 +111,13 @@ impl Items {
         let patterns = patterns();
         let mut changed = vec![patterns.clone()];
         changed.extend(known.map(|known| known.patterns.clone()));
-        let first_sight = driver.first_sight(&item.name, wall_ns() / 1_000_000);
-        let mut policy = setup::policy(item, first_sight);
-        if self.lost_to_end && !first_sight {
+        let (now_ms, sight) = (wall_ns() / 1_000_000, sight(item.read_from));
+        let first_seen_ms = driver.first_sight(&item.name, sight, now_ms);
+        if let Some(warning) = item.read_from.warning(now_ms).filter(|_| first_seen_ms.is_some()) {
+            warn!(item = item.name, "{warning}");
+        }
+        let mut policy = setup::policy(item, first_seen_ms);
+        if self.lost_to_end && first_seen_ms.is_none() {
             policy.read_from = ReadFrom::End;
             policy.seen_before = false;
         }
@@ -115,8 +130,20 @@ impl Items {
         };
         driver.sink.define_route(id, setup::route(item))?;
         driver.name_item(id, &item.name);
-        self.known.insert(item.name.clone(), Known { id, plan: Some(item.clone()), patterns, routed: true });
+        let is_first_sight = first_seen_ms.is_some() && sight == Sight::Lasting;
+        let plan = Some(item.clone());
+        self.known.insert(item.name.clone(), Known { id, plan, patterns, routed: true, is_first_sight });
         Ok(changed)
+    }
+
+    /// Has the state remember which first sights are over by now.
+    pub fn see<R: Reads, F: Files, W: Watches>(&mut self, driver: &mut Driver<R, KafkaSink, F, W>) {
+        for (name, known) in self.known.iter_mut().filter(|(_, known)| known.is_first_sight) {
+            known.is_first_sight = driver.engine.is_first_sight(known.id);
+            if !known.is_first_sight {
+                driver.seen(name);
+            }
+        }
     }
 
     /// The rules of discovery for this plan.

@@ -372,6 +372,7 @@ mod tests {
     use logdrive_core::engine::{Op, Opened};
     use logdrive_core::frame::{CarriageReturn, EventUnit, FramePolicy, LongLine};
     use logdrive_core::plan::{ItemPolicy, Limits, ReadFrom, UnlinkedHold};
+    use logdrive_core::position::Position;
     use logdrive_core::source::FileId;
 
     use super::*;
@@ -447,7 +448,13 @@ mod tests {
                         engine.handle_listing(listing, Vec::new(), NOW, 0);
                     }
                     Op::Open { source, .. } => {
-                        let opened = Opened { file, size, head: CONTENT.to_vec(), before: Vec::new() };
+                        let opened = Opened {
+                            file,
+                            size,
+                            head: CONTENT.to_vec(),
+                            position: Position::ZERO,
+                            before: Vec::new(),
+                        };
                         engine.handle_opened(source, opened, NOW);
                     }
                     _ => {}

@@ -48,17 +48,21 @@ pub fn budget(limits: &LimitsPlan) -> InFlightBudget {
     }
 }
 
-/// The reading side of an item. `first_sight`: the state has never seen it before.
+/// The reading side of an item. `first_seen_ms`: when the state saw it for the first time, milliseconds since the
+/// epoch, if `read_from` holds.
 #[must_use]
-pub fn policy(item: &ItemPlan, first_sight: bool) -> ItemPolicy {
+pub fn policy(item: &ItemPlan, first_seen_ms: Option<i64>) -> ItemPolicy {
     ItemPolicy {
         name: item_hash(&item.name),
         frame: item.frame.0.clone(),
-        read_from: match item.read_from {
-            config::ReadFrom::Beginning => ReadFrom::Beginning,
-            config::ReadFrom::End => ReadFrom::End,
+        read_from: match (item.read_from, first_seen_ms) {
+            (config::ReadFrom::End, _) => ReadFrom::End,
+            (config::ReadFrom::Since(when), Some(first_seen_ms)) => {
+                ReadFrom::Since(when.unix_ns(first_seen_ms))
+            }
+            (config::ReadFrom::Beginning | config::ReadFrom::Since(_), _) => ReadFrom::Beginning,
         },
-        seen_before: !first_sight,
+        seen_before: first_seen_ms.is_none(),
         rate_limit: item.rate_limit.and_then(NonZeroU32::new),
         rate_limit_bytes: item.rate_limit_bytes.and_then(NonZeroU64::new),
         ignore_older: item.ignore_older,

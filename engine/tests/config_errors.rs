@@ -72,6 +72,41 @@ fn lines_of_containers_are_neither_chunks_nor_joined_by_a_pattern() {
 }
 
 #[test]
+fn a_time_to_read_from_is_a_string_that_says_one() {
+    let read_from = |value: &str, expected| check(&with("", "", &format!("read_from = {value}")), expected);
+    read_from("'-24h'", expect!["accepted; 0 warnings"]);
+    read_from("'2026-11-26 10:00'", expect!["accepted; 0 warnings"]);
+    read_from(
+        "2026-11-26T10:00:00Z",
+        expect![[
+            r#"error: a.toml:8:13: `read_from` must be a string: "beginning", "end", a span back like "-24h", or a time like "2026-11-26T10:00:00Z", "2026-11-26 10:00", "2026-11-26", not a date"#
+        ]],
+    );
+    read_from(
+        "'24h'",
+        expect![[
+            r#"error: a.toml:8:13: `read_from` is "24h"; it is a span without a direction; back is "-24h""#
+        ]],
+    );
+    read_from(
+        "'begining'",
+        expect![[
+            r#"error: a.toml:8:13: `read_from` is "begining"; allowed: "beginning", "end", a span back like "-24h", or a time like "2026-11-26T10:00:00Z", "2026-11-26 10:00", "2026-11-26" (did you mean `beginning`?)"#
+        ]],
+    );
+    read_from(
+        "'2026-13-26'",
+        expect![[
+            r#"error: a.toml:8:13: `read_from` is "2026-13-26"; allowed: "beginning", "end", a span back like "-24h", or a time like "2026-11-26T10:00:00Z", "2026-11-26 10:00", "2026-11-26""#
+        ]],
+    );
+    check(
+        &with("[state]\non_lost = '-24h'", "", ""),
+        expect![[r#"error: a.toml:2:11: `on_lost` is "-24h"; allowed: beginning, end"#]],
+    );
+}
+
+#[test]
 fn dead_letters_need_one_place_from_which_they_do_not_come_back() {
     let kept = |place: &str| with("", &format!("on_refused = 'dead_letter'\ndead_letter = {place}"), "");
     check(
@@ -211,7 +246,7 @@ fn g01_wrong_value() {
             error: a.toml:10:17: `stall_timeout` is 1s; allowed: duration, 5s to 1day
             error: a.toml:14:13: `partition` is -1; allowed: whole number, 0 to 99999, or "source", "key", "sticky"
             error: a.toml:15:14: `rate_limit` is "fast"; allowed: whole number, 1 to 1000000000, or "unlimited"
-            error: a.toml:16:13: `read_from` is ""; allowed: beginning, end
+            error: a.toml:16:13: `read_from` is ""; allowed: "beginning", "end", a span back like "-24h", or a time like "2026-11-26T10:00:00Z", "2026-11-26 10:00", "2026-11-26"
             error: a.toml:17:15: `chunk_bytes` is 64KiB; allowed: size in bytes, 1KiB to 65535B
             error: a.toml:18:16: `ignore_older`: "soon" is not a duration; write it like "500us", "5ms", "2m", "1h 30m", or "never"
             error: a.toml:19:12: `symlinks` is "Owner"; allowed: owner, follow, never (did you mean `owner`?)"#]],

@@ -7,8 +7,10 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 
 use logdrive::fs::{FileErrorKind, Symlinks};
+use logdrive_core::engine::Start;
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -52,6 +54,65 @@ fn an_opened_file_comes_with_the_evidence_of_what_it_is() {
     assert_eq!(world.open("missing").unwrap_err().kind(), FileErrorKind::Vanished);
     assert!(!world.list("missing").entries.iter().any(|_| true));
     assert_eq!(world.list("missing").problem("missing"), Some(FileErrorKind::Vanished));
+}
+
+/// 2026-11-26T00:00:00Z.
+const MIDNIGHT_NS: i64 = 1_795_651_200_000_000_000;
+
+fn set_modified(path: &Path, ns: i64) {
+    let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(ns as u64);
+    File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+}
+
+#[test]
+fn a_file_is_opened_where_it_begins_to_be_of_a_time() {
+    let world = World::new(Symlinks::Owner);
+    let line = |minute: usize| format!("2026-11-26T00:{minute:02}:00Z {}\n", "x".repeat(179));
+    let content: String = (0..60).map(line).collect();
+    world.write("a", &content);
+    let since = |name: &str, minutes: i64| {
+        let opened = world.open_from(name, Start::Since(MIDNIGHT_NS + minutes * 60_000_000_000)).unwrap();
+        assert_eq!(opened.head, fs::read(world.path(name)).unwrap()[..opened.head.len()]);
+        (opened.position.0 as usize, opened.before, opened.timeless)
+    };
+    let before = |position: usize| content.as_bytes()[position.saturating_sub(240)..position].to_vec();
+    for (minutes, position) in [(-1, 0), (0, 0), (1, 201), (30, 30 * 201), (60, 60 * 201)] {
+        assert_eq!(
+            since("a", minutes),
+            (position, before(position), false),
+            "{minutes} minutes after midnight"
+        );
+    }
+    // A file without times has its own.
+    world.write("b", "one\ntwo\n");
+    set_modified(&world.path("b"), MIDNIGHT_NS);
+    assert_eq!(since("b", 0), (0, Vec::new(), true));
+    assert_eq!(since("b", 1), (8, b"one\ntwo\n".to_vec(), true));
+    world.write("empty", "");
+    assert_eq!(since("empty", 0), (0, Vec::new(), false));
+}
+
+#[test]
+fn files_with_holes_of_a_terabyte_are_opened_where_they_begin_to_be_of_a_time() {
+    let world = World::new(Symlinks::Owner);
+    let since = |minutes: i64| {
+        let opened = world.open_from("holes", Start::Since(MIDNIGHT_NS + minutes * 60_000_000_000)).unwrap();
+        (opened.position.0, opened.timeless)
+    };
+    world.write("holes", "");
+    let file = File::options().write(true).open(world.path("holes")).unwrap();
+    let size: u64 = 1 << 40;
+    file.set_len(size).unwrap();
+    set_modified(&world.path("holes"), MIDNIGHT_NS);
+    assert_eq!(since(0), (0, true));
+    assert_eq!(since(1), (size, true));
+    // With lines at both ends.
+    file.write_all_at(b"2026-11-26T00:01:00Z old\n", 0).unwrap();
+    file.write_all_at(b"\n2026-11-26T00:02:00Z new\n", size - 26).unwrap();
+    assert_eq!(since(1), (0, false));
+    assert_eq!(since(3), (size, false));
+    // What is in the hole may be of that time.
+    assert_eq!(since(2), (25, false));
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use logdrive::state::StateError;
+use logdrive::state::{Sight, StateError};
 use logdrive_core::checkpoint::Checkpoint;
 use logdrive_core::position::{Nanos, Position};
 use logdrive_core::source::GenerationId;
@@ -129,7 +129,7 @@ fn s02_a_first_start_that_is_cut_short_makes_no_item_seen() {
         let third = Disk::holding(&second.disk.killed(second.disk.ops()));
         let (mut store, slots, _) = open(&third).unwrap();
         assert_eq!(positions(&slots), BTreeMap::from([(1, 10)]));
-        assert!(store.first_sight("web", 7), "killed after {killed_after} operations");
+        assert!(store.first_sight("web", Sight::Once, 7).is_some(), "killed after {killed_after} operations");
     }
 }
 
@@ -137,15 +137,15 @@ fn s02_a_first_start_that_is_cut_short_makes_no_item_seen() {
 fn s05_a_lost_catalog_costs_names_but_never_makes_items_new() {
     let mut run = Recorded::on(Disk::default());
     run.put(1, 10);
-    assert!(run.store.first_sight("web", 5));
-    assert!(!run.store.first_sight("web", 6));
+    assert!(run.store.first_sight("web", Sight::Once, 5).is_some());
+    assert!(run.store.first_sight("web", Sight::Once, 6).is_none());
     run.store.name(GenerationId(1), "/l/a");
     run.sync();
     let whole = run.disk.killed(run.disk.ops());
     let (mut store, _, _) = open(&Disk::holding(&whole)).unwrap();
     assert_eq!(store.names(GenerationId(1)).unwrap().origin, "/l/a");
-    assert!(!store.first_sight("web", 7));
-    assert!(store.first_sight("new", 7));
+    assert!(store.first_sight("web", Sight::Once, 7).is_none());
+    assert!(store.first_sight("new", Sight::Once, 7).is_some());
     for json in [None, Some(b"".to_vec()), Some(vec![0; 300])] {
         let mut content = whole.clone();
         content.remove("catalog.json");
@@ -153,7 +153,7 @@ fn s05_a_lost_catalog_costs_names_but_never_makes_items_new() {
         let (mut store, slots, _) = open(&Disk::holding(&content)).unwrap();
         assert_eq!(positions(&slots), BTreeMap::from([(1, 10)]));
         assert!(store.names(GenerationId(1)).is_none());
-        assert!(!store.first_sight("new", 7), "an unknown item counts as seen");
+        assert!(store.first_sight("new", Sight::Once, 7).is_none(), "an unknown item counts as seen");
     }
 }
 
@@ -212,7 +212,7 @@ fn s07_on_a_full_disk_shipping_goes_on_and_the_state_catches_up_once_there_is_sp
     let error = run.store.poll_synced().unwrap().unwrap_err().to_string();
     assert!(error.contains("free space"), "{error}");
     run.put(1, 11);
-    run.store.first_sight("web", 1);
+    run.store.first_sight("web", Sight::Once, 1);
     let mut errors = Vec::new();
     for second in 0..600 {
         run.put(1, 12 + second);

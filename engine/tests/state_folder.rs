@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 
 use expect_test::expect;
 use logdrive::bell::Bell;
-use logdrive::state::{self, Selector, StateError, StateStore, item_hash};
+use logdrive::state::{self, Selector, Sight, StateError, StateStore, item_hash};
 use logdrive_core::checkpoint::Checkpoint;
 use logdrive_core::position::{Nanos, Position};
 use logdrive_core::source::{FileId, Fingerprint, GenerationId, Guard};
@@ -42,7 +42,7 @@ fn folder() -> (tempfile::TempDir, PathBuf) {
 /// A closed state with two generations of one item, one of them renamed.
 fn filled(dir: &Path) {
     let (mut store, _) = StateStore::open(dir, Bell::default(), 0).unwrap();
-    store.first_sight("web", 5);
+    store.first_sight("web", Sight::Once, 5);
     for (generation, path) in [(0xabc1, "/l/a.log"), (0xabd2, "/l/b.log")] {
         store.claim(&checkpoint(generation, 100));
         store.name(GenerationId(generation), path);

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use logdrive::bell::Bell;
-use logdrive::state::{self, StateStore, Storage, StorageFile};
+use logdrive::state::{self, Sight, StateStore, Storage, StorageFile};
 use logdrive_core::source::GenerationId;
 use rustix::process::{Signal, getpid, kill_process};
 
@@ -147,7 +147,7 @@ const LIVES: [Life; 2] = [
 /// First start, files that come and go, names, a second start.
 fn plain_life(disk: Mortal) -> Recorded<Mortal> {
     let mut run = Recorded::on(disk);
-    run.store.first_sight("web", 5);
+    run.store.first_sight("web", Sight::Once, 5);
     run.put(1, 10);
     run.store.name(GenerationId(1), "/l/a");
     run.put(2, 20);

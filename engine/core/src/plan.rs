@@ -15,6 +15,9 @@ pub enum ReadFrom {
     Beginning,
     /// Behind its last complete line. Files that appear later are always read from the beginning.
     End,
+    /// At its first line of this time (nanoseconds since the epoch) or later. Which that is, whoever opens it finds
+    /// out: lines and their times mean nothing here.
+    Since(i64),
 }
 
 /// How long a file that has lost its last name is read on after its end was reached.

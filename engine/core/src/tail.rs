@@ -174,9 +174,12 @@ pub(crate) struct Tail {
     pub(crate) lost_code: i32,
     /// One was lost on the way, and not refused: what failed may fail again at once.
     pub(crate) lost_on_the_way: bool,
-    /// `framed` is the end of the file at first sight: there is no guard until it is opened with that position, and
-    /// a line that is not whole there is skipped.
+    /// `framed` is the end of the file at first sight, or not known: there is no guard until it is opened, and a line
+    /// that is not whole there is skipped.
     pub(crate) unseen: bool,
+    /// While it is unseen: it begins with its first line of this time or later, which the opening finds. Until then
+    /// `framed` is 0.
+    pub(crate) since: Option<i64>,
     /// The settled state of the ledger is to be followed by this ending.
     pub(crate) ending: Option<Ending>,
     /// Copies that wait for the end of this generation.
@@ -230,6 +233,7 @@ impl Tail {
             lost_code: 0,
             lost_on_the_way: false,
             unseen: false,
+            since: None,
             ending: None,
             suspects: Vec::new(),
         }
@@ -256,11 +260,13 @@ impl Tail {
 
     /// Takes the guard of a position that was never read from the bytes before it. Whether the file reaches
     /// that far.
-    pub(crate) fn look_before(&mut self, before: &[u8]) -> bool {
+    pub(crate) fn look_before(&mut self, position: Position, before: &[u8]) -> bool {
         if !core::mem::take(&mut self.unseen) {
             return true;
         }
-        let position = self.framed.position;
+        self.since = None;
+        // What is read first is not how the file begins.
+        self.examined |= position != Position::ZERO;
         let cut = before.last().is_some_and(|&byte| byte != b'\n');
         let mark = Mark { position, guard: Guard::before_end_of(before), skipping: cut };
         (self.framed, self.ledger) = (mark, Ledger::new(mark));

@@ -14,7 +14,7 @@ use logdrive_core::discover::{Entry, Listing};
 use logdrive_core::engine::{Engine, Op, Opened};
 use logdrive_core::frame::{CarriageReturn, EventUnit, FramePolicy, LongLine};
 use logdrive_core::plan::{ItemPolicy, Limits, ReadFrom, UnlinkedHold};
-use logdrive_core::position::Nanos;
+use logdrive_core::position::{Nanos, Position};
 use logdrive_core::source::{FileId, ItemId};
 
 struct Counting;
@@ -121,7 +121,13 @@ fn operate(engine: &mut Engine, op: Op, now: Nanos) {
             engine.handle_listing(listing, Vec::new(), now, 0);
         }
         Op::Open { source, .. } => {
-            let opened = Opened { file, size: 1 << 40, head: Vec::new(), before: Vec::new() };
+            let opened = Opened {
+                file,
+                size: 1 << 40,
+                head: Vec::new(),
+                position: Position::ZERO,
+                before: Vec::new(),
+            };
             engine.handle_opened(source, opened, now);
         }
         _ => {}

@@ -99,7 +99,7 @@ fn holds(plan: &Plan) {
         let text = b"one\r\n2 two\n\n\xff";
         let framed = frame.frame(text, false, End::Flush, Limit::NONE, &mut events);
         assert_eq!(framed.settled, text.len());
-        let _reading = setup::policy(item, true);
+        let _reading = setup::policy(item, Some(1_795_687_872_345));
         let _sending = setup::route(item);
     }
     if let Err(error) = setup::kafka(&plan.kafka).check(setup::budget(&plan.limits)) {
@@ -229,6 +229,12 @@ fn value_of(key: &Key, form: u8, which: u16) -> String {
             _ => format!("\"{}KiB\"", bounded(min / 1024, max / 1024)),
         },
         Kind::Choice(words) => word(words),
+        Kind::Start => match form % 4 {
+            0 => word(&["beginning", "end", "-24h", "-0s", "-11years", "2026-11-26", "9999-12-31T23:59:59Z"]),
+            1 => format!("\"-{which}d\""),
+            2 => format!("\"{:04}-{:02}-{:02} {:02}:00\"", which, form % 16, which % 40, form % 32),
+            _ => format!("\"{text}\""),
+        },
         Kind::Text(_) => format!("\"{text}\""),
         Kind::Texts(_) => format!("[\"{text}\", \"{other}\"]"),
         Kind::Fields | Kind::Options => format!("{{ \"{text}\" = \"{other}\" }}"),

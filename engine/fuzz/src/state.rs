@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use logdrive::state::{Slot, SlotsInUse, StateError, StateStore, Storage, Syncer, item_hash};
+use logdrive::state::{Sight, Slot, SlotsInUse, StateError, StateStore, Storage, Syncer, item_hash};
 use logdrive_core::checkpoint::Checkpoint;
 use logdrive_core::position::{Nanos, Position};
 use logdrive_core::source::{FileId, Fingerprint, GenerationId, Guard};
@@ -209,7 +209,7 @@ impl Written {
                     let path = format!("/l/{argument}");
                     store.name(id, &path);
                     self.names.entry(id).or_default().insert(path);
-                    store.first_sight(&format!("web{argument}"), 5);
+                    store.first_sight(&format!("web{argument}"), Sight::Once, 5);
                 }
             }
         }
@@ -252,7 +252,10 @@ fn damaged(steps: &[[u8; 2]], damages: &[[u8; 5]], opener: Opener) {
     let catalog_is_whole = before.get(CATALOG) == after.get(CATALOG);
     if catalog_is_whole || !found.is_empty() {
         for item in items(&before[CATALOG]) {
-            assert!(!opened.store.first_sight(&item, 9), "{item} was seen before: its lines are skipped");
+            assert!(
+                opened.store.first_sight(&item, Sight::Once, 9).is_none(),
+                "{item} was seen before: its lines are skipped"
+            );
         }
     }
     opens_again(opened, opener);

@@ -156,7 +156,7 @@ pub const KEYS: &[Key] = &[
         "Files to leave out although `include` names them."),
     key_of("item.topic", STRING, Required,
         "The topic to send to."),
-    key_of("item.read_from", Kind::Choice(&["beginning", "end"]), Value("\"end\""),
+    key_of("item.read_from", Kind::Start, Value("\"end\""),
         "Where to begin in files that are there when the agent first meets the item."),
     key_of("item.ignore_older", duration(SECOND, Duration::from_secs(315_576_000), NEVER), Value("\"never\""),
         "Files not modified for this long are not begun."),

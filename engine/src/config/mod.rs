@@ -15,6 +15,7 @@ pub(crate) mod problem;
 mod resolve;
 mod secret;
 mod single;
+mod start;
 mod typed;
 pub(crate) mod units;
 mod value;
@@ -25,13 +26,14 @@ pub(crate) use patterns::{check_exclude, check_include};
 pub use plan::{
     Acks, Certificate, Compression, CreateTopics, DeadLetters, EtcdLogin, EtcdPlan, Format, FramePlan,
     IoChoice, IoPriority, ItemPlan, KafkaPlan, LetterPlace, LimitsPlan, LogPlan, OnRefused, Origin,
-    Partition, Plan, ReadFrom, RecordKey, SaslPlan, StatePlan, Symlinks, TlsPlan,
+    Partition, Plan, RecordKey, SaslPlan, StatePlan, Symlinks, TlsPlan,
 };
 pub use problem::{EXIT_CONFIG, Refused};
 pub use resolve::Host;
 pub(crate) use resolve::{line_bytes_most, option_refusal};
 pub use secret::Secret;
 pub use single::{ItemLimits, item_of};
+pub use start::{ReadFrom, When};
 pub use typed::{Setting, Typed};
 pub use value::Kind;
 

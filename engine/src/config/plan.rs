@@ -16,6 +16,7 @@ use logdrive_core::source::ItemId;
 
 use super::patterns::Patterns;
 use super::secret::Secret;
+use super::start::ReadFrom;
 use crate::logging::LogFormat;
 
 /// The whole configuration.
@@ -409,15 +410,6 @@ impl PartialEq for FramePlan {
             && exclude_lines.as_ref().map(|set| set.patterns())
                 == other.exclude_lines.as_ref().map(|set| set.patterns())
     }
-}
-
-/// Where to begin in a file that has no position yet.
-#[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub enum ReadFrom {
-    /// At its first byte.
-    Beginning,
-    /// Behind its last byte.
-    End,
 }
 
 /// Which symbolic links are followed.

@@ -149,7 +149,9 @@ fn check(key: &Key, text: &str) -> Result<Value, String> {
     let as_text = key.kind.check_text(key.name(), text);
     match key.kind {
         Kind::Flag | Kind::Count { .. } | Kind::Texts(_) | Kind::Fields | Kind::Options => {}
-        Kind::Duration { .. } | Kind::Size { .. } | Kind::Choice(_) | Kind::Text(_) => return as_text,
+        Kind::Duration { .. } | Kind::Size { .. } | Kind::Choice(_) | Kind::Start | Kind::Text(_) => {
+            return as_text;
+        }
     }
     match DeValue::parse(text) {
         Ok(value) if as_text.is_err() => {

@@ -9,6 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{At, Placed, Problem, hint};
+use super::start::{self, ReadFrom};
 use super::units;
 
 /// What a key takes.
@@ -45,6 +46,8 @@ pub enum Kind {
     },
     /// One of the words (a number among them may be written without quotes).
     Choice(&'static [&'static str]),
+    /// Where to begin in a file.
+    Start,
     /// One string; the name says of what.
     Text(&'static str),
     /// An array of strings; the name says of what.
@@ -63,6 +66,7 @@ pub(crate) enum Value {
     Duration(Duration),
     Size(u64),
     Word(&'static str),
+    Start(ReadFrom),
     Text(String),
     Texts(Vec<Placed<String>>),
     Table(Vec<(Placed<String>, String)>),
@@ -82,6 +86,7 @@ impl Kind {
                 (format!("size in bytes, {} to {}", units::size(min), units::size(max)), or)
             }
             Kind::Choice(words) => (String::new(), words),
+            Kind::Start => ("\"beginning\", \"end\", or a time".to_owned(), &[][..]),
             Kind::Text(what) => (what.to_owned(), &[][..]),
             Kind::Texts(what) => (format!("array of {what}s"), &[][..]),
             Kind::Fields => ("table of strings".to_owned(), &[][..]),
@@ -102,6 +107,7 @@ impl Kind {
             Kind::Size { .. } => "a size like \"64MiB\"".to_owned(),
             Kind::Texts(what) => format!("an array of strings ({what}s), like [\"...\"]"),
             Kind::Choice(_) => self.describe(),
+            Kind::Start => format!("a string: {}", start::ALLOWED),
             Kind::Text("string") => "a string".to_owned(),
             Kind::Text(what) => format!("a string ({what})"),
             _ => format!("a {}", self.describe()),
@@ -140,6 +146,7 @@ impl Kind {
                 | Kind::Duration { .. }
                 | Kind::Size { .. }
                 | Kind::Choice(_)
+                | Kind::Start
                 | Kind::Text(_),
                 DeValue::String(text),
             ) => self.check_text(key, text).map_err(refuse),
@@ -164,6 +171,10 @@ impl Kind {
     pub(crate) fn check_text(&self, key: &str, text: &str) -> Result<Value, String> {
         match *self {
             Kind::Choice(_) => self.word(key, text),
+            Kind::Start => {
+                let start = ReadFrom::parse(text);
+                start.map(Value::Start).map_err(|why| format!("`{key}` is {text:?}; {why}"))
+            }
             Kind::Text(_) if text.is_empty() => Err(format!("`{key}` is empty")),
             Kind::Text(_) => Ok(Value::Text(text.to_owned())),
             Kind::Duration { or, .. } | Kind::Size { or, .. } | Kind::Count { or, .. }

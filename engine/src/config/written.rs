@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::keys::{Fallback, ITEM, KEYS, Key, key};
 use super::problem::{At, Lines, Placed, Problem, hint, nearest};
+use super::start::ReadFrom;
 use super::value::{Value, type_name};
 
 /// The keys of one part of the configuration: all sections but items, or one item.
@@ -133,6 +134,14 @@ impl Section {
         match self.value(path) {
             Some(Value::Word(word)) => word,
             _ => "",
+        }
+    }
+
+    /// Where to begin; the key has a default.
+    pub(crate) fn start(&self, path: &str) -> ReadFrom {
+        match self.value(path) {
+            Some(Value::Start(start)) => start,
+            _ => ReadFrom::Beginning,
         }
     }
 

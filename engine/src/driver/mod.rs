@@ -22,7 +22,7 @@ use crate::fs::{Done, FileError, Job};
 use crate::io::{Read, Reads};
 use crate::kafka::KafkaSink;
 use crate::monitor::AgentMetrics;
-use crate::state::{Slot, StateError, StateStore, SyncedUpTo};
+use crate::state::{Sight, Slot, StateError, StateStore, SyncedUpTo};
 use crate::watch::Hint;
 
 /// The three clocks of a turn: monotonic for decisions, wall for records and file ages.
@@ -224,9 +224,13 @@ impl<R: Reads, S: Sink, F: Files, W: Watches> Driver<R, S, F, W> {
             }
             Done::Hung(problem) => self.complain(&problem, moment.now),
             Done::Opened { source, result: Ok(opened) } => {
-                let crate::fs::Opened { fd, file, size, head, before } = opened;
+                let crate::fs::Opened { fd, file, size, head, position, before, timeless } = opened;
+                if timeless && let Some(status) = self.engine.status(source) {
+                    Notes::timeless(&status.origin.path, position);
+                }
                 self.reads.adopt(source, fd);
-                self.engine.handle_opened(source, Opened { file, size, head, before }, moment.now);
+                let opened = Opened { file, size, head, position, before };
+                self.engine.handle_opened(source, opened, moment.now);
             }
             Done::Opened { source, result: Err(error) } => {
                 let failure = match error.source.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
@@ -245,8 +249,8 @@ impl<R: Reads, S: Sink, F: Files, W: Watches> Driver<R, S, F, W> {
     fn operate(&mut self, op: Op, moment: Moment) {
         match op {
             Op::List { directory } => self.files.submit(Job::List { directory }),
-            Op::Open { source, item, path, before } => {
-                self.files.submit(Job::Open { source, item, path, before });
+            Op::Open { source, item, path, start } => {
+                self.files.submit(Job::Open { source, item, path, start });
             }
             Op::Watch { directory } => {
                 if let Some(watch) = &mut self.watch
@@ -421,9 +425,14 @@ impl<R: Reads, S: Sink, F: Files, W: Watches> Driver<R, S, F, W> {
         &mut self.files
     }
 
-    /// Whether the state sees an item for the first time ever.
-    pub fn first_sight(&mut self, item: &str, wall_ms: i64) -> bool {
-        self.store.first_sight(item, wall_ms)
+    /// When the state saw an item for the first time, if that is now or lasts: see [`StateStore::first_sight`].
+    pub fn first_sight(&mut self, item: &str, sight: Sight, wall_ms: i64) -> Option<i64> {
+        self.store.first_sight(item, sight, wall_ms)
+    }
+
+    /// Ends the first sight of an item: see [`StateStore::seen`].
+    pub fn seen(&mut self, item: &str) {
+        self.store.seen(item);
     }
 
     /// Says what an item is called in the metrics.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use logdrive_core::checkpoint::Checkpoint;
 use logdrive_core::engine::Ending;
 use logdrive_core::engine::{Engine, Note};
-use logdrive_core::position::Nanos;
+use logdrive_core::position::{Nanos, Position};
 use tracing::{debug, error, info, warn};
 
 use crate::fs::FileError;
@@ -71,6 +71,15 @@ impl Notes {
                 }
             }
         }
+    }
+
+    /// Says of a file which of `read_from` could be told by its lines. Once for each file: it is opened so only once.
+    pub(super) fn timeless(path: &str, position: Position) {
+        let found = match position {
+            Position::ZERO => "read from its beginning, since it was modified after the time in `read_from`",
+            _ => "read from its end, since it was not modified after the time in `read_from`",
+        };
+        info!(path, position = position.0, "no line says a time that is known: {found}");
     }
 
     /// Keeps the names of generations, which only people need.

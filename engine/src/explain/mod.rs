@@ -11,16 +11,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use logdrive_core::engine::Start;
 use logdrive_core::position::Position;
 use logdrive_core::source::{FileId, ItemId, SourceId};
 
 use self::access::User;
-use crate::config::{ItemPlan, Plan};
+use crate::clock::wall_ns;
+use crate::config::{ItemPlan, Plan, ReadFrom};
 use crate::figures::{grouped, seconds, size, span};
 use crate::fs::{Done, Job, Opened};
 use crate::logging::plain;
 use crate::setup::PlanRules;
-use crate::state;
+use crate::state::{self, Seen};
 use crate::status::{FileStatus, StatusReport};
 
 /// The explanation, some lines of text, the last of which is the answer. `agent` is what a running agent says, or why
@@ -53,7 +55,7 @@ fn answer(plan: &Plan, path: &Path, agent: &Result<StatusReport, String>, text: 
             None
         }
     };
-    let opened = match open(plan, path, item) {
+    let opened = match open(plan, path, item, Start::At(Position::ZERO)) {
         Ok(opened) => opened,
         Err(why) => return format!("not read: {why}"),
     };
@@ -66,7 +68,7 @@ fn answer(plan: &Plan, path: &Path, agent: &Result<StatusReport, String>, text: 
         span(age)
     );
     tell(text, "file", &what);
-    let generations = remembered(plan, &opened, text);
+    let generations = remembered(plan, path, item, &opened, text);
     let Some(report) = agent else { return without_agent(plan.item(item), generations.is_empty(), age) };
     let found = report.files.iter().find(|file| generations.contains(&file.generation));
     let found = found.or_else(|| report.files.iter().find(|file| Path::new(&file.path) == path));
@@ -105,19 +107,19 @@ fn items(plan: &Plan, path: &Path, text: &mut String) -> Option<ItemId> {
 }
 
 /// Opens the file exactly as the agent would.
-fn open(plan: &Plan, path: &Path, item: ItemId) -> Result<Opened, String> {
+fn open(plan: &Plan, path: &Path, item: ItemId, start: Start) -> Result<Opened, String> {
     let ids: Vec<ItemId> = (0..plan.items.len()).map(|index| ItemId(index as u32)).collect();
     let rules = PlanRules::new(plan, &ids);
     let source = SourceId { index: 0, epoch: 0 };
     let path = Arc::from(path.as_os_str().as_bytes());
-    match (Job::Open { source, item, path, before: Position::ZERO }).run(&rules) {
+    match (Job::Open { source, item, path, start }).run(&rules) {
         Done::Opened { result, .. } => result.map_err(|error| error.to_string()),
         _ => unreachable!("an open job ends in an opened file or an error"),
     }
 }
 
 /// The generations of this file that the state knows.
-fn remembered(plan: &Plan, opened: &Opened, text: &mut String) -> Vec<String> {
+fn remembered(plan: &Plan, path: &Path, item: ItemId, opened: &Opened, text: &mut String) -> Vec<String> {
     let snapshot = match state::inspect(&plan.state.dir) {
         Ok(snapshot) => snapshot,
         Err(error) => {
@@ -129,7 +131,9 @@ fn remembered(plan: &Plan, opened: &Opened, text: &mut String) -> Vec<String> {
     let here = |row: &&state::Row| (row.dev, row.ino, row.birth_ns) == (dev, ino, birth_ns);
     let rows: Vec<_> = snapshot.rows.iter().filter(here).collect();
     if rows.is_empty() {
-        tell(text, "state", "nothing is remembered of this file; a running agent takes it up by `read_from`");
+        let seen = snapshot.items.get(&plan.item(item).name).copied();
+        let begin = begin(plan, path, item, opened.size, seen);
+        tell(text, "state", &format!("nothing is remembered of this file; {begin}"));
     }
     for row in &rows {
         let (position, size) = (row.position, opened.size);
@@ -141,6 +145,28 @@ fn remembered(plan: &Plan, opened: &Opened, text: &mut String) -> Vec<String> {
         tell(text, "state", &known);
     }
     rows.iter().map(|row| row.generation.clone()).collect()
+}
+
+/// Where an agent with this state would begin in a file that it does not know.
+fn begin(plan: &Plan, path: &Path, item: ItemId, size: u64, seen: Option<Seen>) -> String {
+    let read_from = plan.item(item).read_from;
+    let first_seen_ms = match seen {
+        Some(seen) if seen.deciding => seen.first_seen_ms,
+        Some(_) => return "its item is, so it is new, and read from its beginning".to_owned(),
+        None => wall_ns() / 1_000_000,
+    };
+    let (position, why) = match read_from {
+        ReadFrom::Beginning => (0, ""),
+        ReadFrom::End => (size, ""),
+        ReadFrom::Since(when) => match open(plan, path, item, Start::Since(when.unix_ns(first_seen_ms))) {
+            Ok(Opened { position, timeless: true, .. }) => {
+                (position.0, ", by when it was modified, as no line says a time that is known")
+            }
+            Ok(Opened { position, .. }) => (position.0, ", with the first line of that time or later"),
+            Err(why) => return why,
+        },
+    };
+    format!("when its item is first seen, `read_from = \"{read_from}\"` begins at byte {position}{why}")
 }
 
 /// The answer when no agent can be asked.

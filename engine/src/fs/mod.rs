@@ -9,6 +9,7 @@
 use std::os::fd::OwnedFd;
 
 use logdrive_core::discover::{Listing, RawPath};
+use logdrive_core::engine::Start;
 use logdrive_core::position::Position;
 use logdrive_core::source::{FileId, ItemId, SourceId};
 
@@ -19,6 +20,7 @@ mod mounts;
 mod open;
 mod pool;
 mod resolve;
+mod since;
 
 pub use error::{FileError, FileErrorKind};
 pub(crate) use open::size_now;
@@ -73,8 +75,8 @@ pub enum Job {
         item: ItemId,
         /// Where it was seen; absolute.
         path: RawPath,
-        /// The position whose preceding bytes are wanted in [`Opened::before`].
-        before: Position,
+        /// From where it is to be read.
+        start: Start,
     },
 }
 
@@ -110,8 +112,8 @@ impl Job {
     pub fn run(self, rules: &dyn Rules) -> Done {
         match self {
             Job::List { directory } => list::list(&directory, rules),
-            Job::Open { source, item, path, before } => {
-                Done::Opened { source, result: open::open(item, &path, before, rules) }
+            Job::Open { source, item, path, start } => {
+                Done::Opened { source, result: open::open(item, &path, start, rules) }
             }
         }
     }
@@ -145,6 +147,10 @@ pub struct Opened {
     pub size: u64,
     /// Its first bytes, at most `FINGERPRINT_BYTES_MAX`.
     pub head: Vec<u8>,
-    /// The at most `GUARD_BYTES_MAX` bytes before the position that was asked for.
+    /// Where reading begins: where it was asked for, or at the line that was found.
+    pub position: Position,
+    /// The at most `GUARD_BYTES_MAX` bytes before that.
     pub before: Vec<u8>,
+    /// A line of some time was looked for, and no line has any: `position` is by the file's own time.
+    pub timeless: bool,
 }

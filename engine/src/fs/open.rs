@@ -5,25 +5,24 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
+use jiff::tz::TimeZone;
+use logdrive_core::engine::Start;
 use logdrive_core::position::Position;
 use logdrive_core::source::{FINGERPRINT_BYTES_MAX, GUARD_BYTES_MAX, ItemId};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags};
+use logdrive_line_time::LineTime;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx, StatxFlags};
 use rustix::io::Errno;
 
 use super::resolve::{self, Found};
+use super::since::{self, Place};
 use super::{FileError, Opened, Rules, Symlinks, hard_link, split};
 
 /// Opens the file that an item found at `path`.
-pub(super) fn open(
-    item: ItemId,
-    path: &[u8],
-    before: Position,
-    rules: &dyn Rules,
-) -> Result<Opened, FileError> {
+pub(super) fn open(item: ItemId, path: &[u8], start: Start, rules: &dyn Rules) -> Result<Opened, FileError> {
     let failed =
         |operation| move |source| FileError { operation, path: OsStr::from_bytes(path).into(), source };
     let fd = open_regular(item, path, rules).map_err(failed("open"))?;
-    evidence(fd, before).map_err(failed("read"))
+    evidence(fd, start).map_err(failed("read"))
 }
 
 fn open_regular(item: ItemId, path: &[u8], rules: &dyn Rules) -> io::Result<OwnedFd> {
@@ -50,13 +49,36 @@ fn open_regular(item: ItemId, path: &[u8], rules: &dyn Rules) -> io::Result<Owne
     })
 }
 
-fn evidence(fd: OwnedFd, before: Position) -> io::Result<Opened> {
+fn evidence(fd: OwnedFd, start: Start) -> io::Result<Opened> {
     let facts = resolve::facts(&fd, b"", AtFlags::EMPTY_PATH)?;
-    let guard_bytes = before.0.min(GUARD_BYTES_MAX as u64);
-    let before = read_at(&fd, before.0 - guard_bytes, guard_bytes as usize)?;
+    let (position, timeless) = match start {
+        Start::At(position) => (position, false),
+        Start::Since(time) => position_since(&fd, &facts, time)?,
+    };
+    let guard_bytes = position.0.min(GUARD_BYTES_MAX as u64);
+    let before = read_at(&fd, position.0 - guard_bytes, guard_bytes as usize)?;
     // Last: a file that still begins as it did held those bytes when they were read.
     let head = read_at(&fd, 0, FINGERPRINT_BYTES_MAX)?;
-    Ok(Opened { fd, file: resolve::file_id(&facts), size: facts.stx_size, head, before })
+    let file = resolve::file_id(&facts);
+    Ok(Opened { fd, file, size: facts.stx_size, head, position, before, timeless })
+}
+
+/// Where the file begins to be of a time (nanoseconds since the epoch) or later, and whether that had to be told by the
+/// file's own time, since no line has one.
+fn position_since(fd: &OwnedFd, facts: &Statx, time: i64) -> io::Result<(Position, bool)> {
+    let modified_ns = resolve::nanos(facts.stx_mtime);
+    let lines = LineTime::new(TimeZone::system(), modified_ns);
+    let first = read_at(fd, 0, FINGERPRINT_BYTES_MAX)?;
+    let place = since::find(|position, buffer| fill_at(fd, position, buffer), facts.stx_size, time, &lines);
+    if !read_at(fd, 0, FINGERPRINT_BYTES_MAX)?.starts_with(&first) {
+        // Another content, all of which is newer than the search.
+        return Ok((Position::ZERO, false));
+    }
+    Ok(match place {
+        Place::At(position) => (Position(position), false),
+        Place::Timeless if modified_ns < time => (Position(facts.stx_size), facts.stx_size > 0),
+        Place::Timeless => (Position::ZERO, facts.stx_size > 0),
+    })
 }
 
 /// How long an open file is, from what is cached: a dead server is not asked.
@@ -68,8 +90,15 @@ pub(crate) fn size_now(fd: impl AsFd) -> Option<u64> {
 /// At most `count` bytes from `position`, fewer only at the end of the file.
 fn read_at(fd: &OwnedFd, position: u64, count: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; count];
+    let filled = fill_at(fd, position, &mut bytes)?;
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
+/// Fills a buffer from `position`, and says how far: less only at the end of the file.
+fn fill_at(fd: &OwnedFd, position: u64, bytes: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
-    while filled < count {
+    while filled < bytes.len() {
         match rustix::io::pread(fd, &mut bytes[filled..], position.saturating_add(filled as u64)) {
             Ok(0) => break,
             Ok(more) => filled += more,
@@ -79,6 +108,5 @@ fn read_at(fd: &OwnedFd, position: u64, count: usize) -> io::Result<Vec<u8>> {
             Err(errno) => return Err(errno.into()),
         }
     }
-    bytes.truncate(filled);
-    Ok(bytes)
+    Ok(filled)
 }

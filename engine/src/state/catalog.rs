@@ -26,6 +26,20 @@ pub struct Names {
 pub struct Seen {
     /// Wall clock of the first time, milliseconds since the epoch.
     pub first_seen_ms: i64,
+    /// The first sight lasts: where its files begin, whose `read_from` is a time, is not known of all. Not written once
+    /// it is over, so that older versions read the file.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub deciding: bool,
+}
+
+/// How long the first sight of an item lasts.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub enum Sight {
+    /// Until it is asked for: what is decided depends on the moment, and must not be decided again.
+    Once,
+    /// Until [`super::StateStore::seen`]: what is decided does not depend on when, so that a process that follows one
+    /// that was killed may go on with it.
+    Lasting,
 }
 
 /// The content of `catalog.json`.
@@ -67,13 +81,22 @@ pub(super) enum Unreadable {
 }
 
 impl Catalog {
-    /// Whether this is the first time that the item is seen; notes it.
-    pub(super) fn first_sight(&mut self, item: &str, wall_ms: i64) -> Option<bool> {
-        if self.items.contains_key(item) {
-            return None;
+    /// When the item was first seen, if that is now or its first sight lasts; notes it. And whether that is news.
+    pub(super) fn first_sight(&mut self, item: &str, sight: Sight, wall_ms: i64) -> (Option<i64>, bool) {
+        match self.items.get(item).copied() {
+            Some(seen) if seen.deciding && sight == Sight::Lasting => (Some(seen.first_seen_ms), false),
+            Some(_) => (None, self.seen(item)),
+            None => {
+                let deciding = sight == Sight::Lasting && !self.assume_seen;
+                self.items.insert(item.to_owned(), Seen { first_seen_ms: wall_ms, deciding });
+                ((!self.assume_seen).then_some(wall_ms), true)
+            }
         }
-        self.items.insert(item.to_owned(), Seen { first_seen_ms: wall_ms });
-        Some(!self.assume_seen)
+    }
+
+    /// Ends the first sight of an item. Whether it lasted until now.
+    pub(super) fn seen(&mut self, item: &str) -> bool {
+        self.items.get_mut(item).is_some_and(|seen| core::mem::take(&mut seen.deciding))
     }
 
     /// Notes where a generation is found; its first path stays its origin. Whether that is news.
@@ -132,8 +155,9 @@ mod tests {
     #[test]
     fn a_catalog_reads_back_and_its_form_is_stable() {
         let mut catalog = Catalog::default();
-        assert_eq!(catalog.first_sight("web", 5), Some(true));
-        assert_eq!(catalog.first_sight("web", 9), None);
+        assert_eq!(catalog.first_sight("web", Sight::Once, 5), (Some(5), true));
+        assert_eq!(catalog.first_sight("web", Sight::Once, 9), (None, false));
+        assert_eq!(catalog.first_sight("web", Sight::Lasting, 9), (None, false));
         assert!(catalog.name(GenerationId(255), "/l/a"));
         assert!(!catalog.name(GenerationId(255), "/l/a"));
         assert!(catalog.name(GenerationId(255), "/l/a.1"));
@@ -160,9 +184,29 @@ mod tests {
     }
 
     #[test]
+    fn a_first_sight_that_lasts_is_the_same_until_it_is_over() {
+        let mut catalog = Catalog::default();
+        assert_eq!(catalog.first_sight("web", Sight::Lasting, 5), (Some(5), true));
+        assert_eq!(catalog.first_sight("app", Sight::Lasting, 6), (Some(6), true));
+        let mut read = Catalog::of_json(&catalog.to_json()).unwrap();
+        assert_eq!(read, catalog);
+        assert_eq!(read.first_sight("web", Sight::Lasting, 9), (Some(5), false));
+        assert!(read.seen("web") && !read.seen("web"));
+        assert_eq!(read.first_sight("web", Sight::Lasting, 9), (None, false));
+        // Another `read_from` was written meanwhile, which must not be applied to what came since.
+        assert_eq!(read.first_sight("app", Sight::Once, 9), (None, true));
+        let over = String::from_utf8(read.to_json()).unwrap();
+        assert!(!over.contains("deciding"), "what older versions know: {over}");
+        let mut lost = Catalog { assume_seen: true, ..Catalog::default() };
+        assert_eq!(lost.first_sight("web", Sight::Lasting, 5), (None, true));
+        assert_eq!(lost.first_sight("web", Sight::Lasting, 6), (None, false));
+    }
+
+    #[test]
     fn s04_every_flipped_bit_that_matters_is_refused() {
         let mut catalog = Catalog::default();
-        catalog.first_sight("web", 5);
+        catalog.first_sight("web", Sight::Once, 5);
+        catalog.first_sight("app", Sight::Lasting, 6);
         catalog.name(GenerationId(1), "/l/a");
         let mut json = catalog.to_json();
         for bit in 0..json.len() * 8 {

@@ -30,7 +30,7 @@ mod storage;
 mod store;
 mod syncer;
 
-pub use catalog::{Catalog, Names, Seen};
+pub use catalog::{Catalog, Names, Seen, Sight};
 pub use edit::{Selector, forget, forget_damaged, set};
 pub use error::StateError;
 pub use holder::Holder;

@@ -3,6 +3,7 @@
 //! Reads without the lock and changes nothing, so it works beside a running agent; what it shows may be
 //! a moment old.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use logdrive_core::checkpoint::Checkpoint;
 use serde::Serialize;
 
-use super::catalog::Catalog;
+use super::catalog::{Catalog, Seen};
 use super::edit::Selector;
 use super::open::{StoredCatalog, decode, read_catalog};
 use super::storage::{Access, Disk, Storage};
@@ -23,6 +24,8 @@ use crate::logging::plain;
 pub struct Snapshot {
     /// Every generation that is remembered, by path.
     pub rows: Vec<Row>,
+    /// Every item that was seen.
+    pub items: BTreeMap<String, Seen>,
     /// What could not be read besides; empty when all is well.
     pub notes: Vec<String>,
 }
@@ -82,7 +85,7 @@ pub fn inspect(dir: &Path) -> Result<Snapshot, StateError> {
     let live = image.slots.iter().filter_map(|slot| slot.checkpoint.as_ref());
     let mut rows: Vec<Row> = live.map(|checkpoint| row(checkpoint, &catalog)).collect();
     rows.sort_by(|a, b| (&a.path, &a.generation).cmp(&(&b.path, &b.generation)));
-    Ok(Snapshot { rows, notes })
+    Ok(Snapshot { rows, items: catalog.items, notes })
 }
 
 fn row(checkpoint: &Checkpoint, catalog: &Catalog) -> Row {

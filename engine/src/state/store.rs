@@ -17,7 +17,7 @@ use logdrive_core::checkpoint::Checkpoint;
 use logdrive_core::position::Nanos;
 use logdrive_core::source::GenerationId;
 
-use super::catalog::{Catalog, Names};
+use super::catalog::{Catalog, Names, Sight};
 use super::folder::Lock;
 use super::open::{self, Loaded};
 use super::positions::{Durable, Positions, Slot};
@@ -245,12 +245,18 @@ impl StateStore {
         self.health == Health::Sound && !self.catalog_writes.failed
     }
 
-    /// Whether an item is seen for the first time ever, which is when `read_from` holds for the files
-    /// that are there. The answer is remembered: it is `true` once.
-    pub fn first_sight(&mut self, item: &str, wall_ms: i64) -> bool {
-        let first = self.catalog.first_sight(item, wall_ms);
-        self.catalog_writes.changed |= first.is_some();
-        first.unwrap_or(false)
+    /// When an item was seen for the first time ever (milliseconds since the epoch), if that is now or lasts: then
+    /// `read_from` holds for the files that are there. The answer is remembered, and under [`Sight::Once`] not given
+    /// again.
+    pub fn first_sight(&mut self, item: &str, sight: Sight, wall_ms: i64) -> Option<i64> {
+        let (first, news) = self.catalog.first_sight(item, sight, wall_ms);
+        self.catalog_writes.changed |= news;
+        first
+    }
+
+    /// Ends a first sight that lasts.
+    pub fn seen(&mut self, item: &str) {
+        self.catalog_writes.changed |= self.catalog.seen(item);
     }
 
     /// Notes under which path a generation is found now; the first one stays its origin.

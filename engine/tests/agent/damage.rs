@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use logdrive::state::{StateError, StateStore};
+use logdrive::state::{Sight, StateError, StateStore};
 
 use crate::lines::Family;
 use crate::site::Site;
@@ -182,7 +182,7 @@ fn s04_no_flipped_bit_of_a_catalog_makes_a_known_item_new() {
             Ok((mut store, found, _)) => {
                 assert_eq!(found, whole, "bit {bit}");
                 assert!(
-                    !store.first_sight(item, 0),
+                    store.first_sight(item, Sight::Once, 0).is_none(),
                     "bit {bit}: the item would be read by its `read_from` again"
                 );
             }

@@ -53,6 +53,7 @@ mod resources;
 mod rotation;
 mod secrets;
 mod security;
+mod since;
 mod state;
 mod truncation;
 mod verbs;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use logdrive::fs::{Done, FileError, FileErrorKind, Job, Opened, Rules, Symlinks};
 use logdrive_core::discover::{Entry, RawPath};
+use logdrive_core::engine::Start;
 use logdrive_core::position::Position;
 use logdrive_core::source::{ItemId, SourceId};
 
@@ -61,9 +62,13 @@ impl World {
     }
 
     pub(crate) fn open_at(&self, name: &str, before: u64) -> Result<Opened, FileError> {
+        self.open_from(name, Start::At(Position(before)))
+    }
+
+    pub(crate) fn open_from(&self, name: &str, start: Start) -> Result<Opened, FileError> {
         let source = SourceId { index: 0, epoch: 0 };
         let path = raw(&self.path(name));
-        match (Job::Open { source, item: ItemId(0), path, before: Position(before) }).run(self) {
+        match (Job::Open { source, item: ItemId(0), path, start }).run(self) {
             Done::Opened { result, .. } => result,
             other => panic!("{other:?}"),
         }

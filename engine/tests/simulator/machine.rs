@@ -14,7 +14,7 @@ use logdrive::driver::{Driver, Files, Moment, Watches};
 use logdrive::fs::{Done, Job};
 use logdrive::io::{Read, ReadDone, Reads};
 use logdrive::monitor::AgentMetrics;
-use logdrive::state::{StateError, StateStore, Syncer};
+use logdrive::state::{Sight, StateError, StateStore, Syncer};
 use logdrive::watch::Hint;
 use logdrive_core::batch::{Batch, Delivery, Outcome, Sink, TrySend};
 use logdrive_core::discover::RawPath;
@@ -319,7 +319,7 @@ impl Machine {
         let slots = slots.iter().map(|(slot, checkpoint)| (checkpoint.generation.0, *slot));
         let world = (part(), part(), part(), Some(part()));
         let mut driver = Driver::new(engine, world, store, slots, AgentMetrics::default());
-        driver.first_sight("a", 0);
+        driver.first_sight("a", Sight::Once, 0);
         (self.driver, self.syncer) = (Some(driver), Some(syncer));
         found
     }

@@ -13,6 +13,8 @@ use logdrive::fs::{Done, FileError, Job, Opened};
 use logdrive::io::{Read, ReadDone};
 use logdrive::watch::Hint;
 use logdrive_core::discover::{Entry, Listing, RawPath};
+use logdrive_core::engine::Start;
+use logdrive_core::position::Position;
 use logdrive_core::source::{FileId, GUARD_BYTES_MAX, ItemId, SourceId};
 use rustix::fs::MemfdFlags;
 
@@ -438,15 +440,18 @@ impl World {
                 let listing = Listing { directory, entries, complete: !failing };
                 Done::Listed { listing, directories: Vec::new(), problems, device: None }
             }
-            Job::Open { source, path, before, .. } => {
-                let result = self.open_file(&path, before.0 as usize);
+            Job::Open { source, path, start, .. } => {
+                let Start::At(position) = start else {
+                    unreachable!("items are read from the beginning here")
+                };
+                let result = self.open_file(&path, position);
                 let result = result.map_err(|errno| trouble("open", &path, errno));
                 Done::Opened { source, result }
             }
         }
     }
 
-    fn open_file(&mut self, path: &RawPath, before: usize) -> Result<Opened, i32> {
+    fn open_file(&mut self, path: &RawPath, position: Position) -> Result<Opened, i32> {
         let &inode = self.names.get(path).filter(|_| !self.away).ok_or(ENOENT)?;
         let file = &self.inodes[inode];
         if take(&mut self.faults.opens_without_descriptor) {
@@ -459,6 +464,7 @@ impl World {
             return Err(EACCES);
         }
         let memory = file.memory.as_ref().expect("a file with a name");
+        let before = position.0 as usize;
         let end = before.min(file.content.len());
         // As the real one: bytes from so many before the position on, however short the file is.
         let start = before.saturating_sub(GUARD_BYTES_MAX).min(end);
@@ -467,7 +473,9 @@ impl World {
             file: file.id,
             size: file.content.len() as u64,
             head: file.content[..file.content.len().min(1024)].to_vec(),
+            position,
             before: file.content[start..end].to_vec(),
+            timeless: false,
         })
     }
 

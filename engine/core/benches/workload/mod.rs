@@ -238,7 +238,13 @@ impl Batching {
                 self.engine.handle_listing(listing, Vec::new(), self.now, 0);
             }
             Op::Open { source, .. } => {
-                let opened = Opened { file: FILE, size: self.size, head: Vec::new(), before: Vec::new() };
+                let opened = Opened {
+                    file: FILE,
+                    size: self.size,
+                    head: Vec::new(),
+                    position: Position::ZERO,
+                    before: Vec::new(),
+                };
                 self.engine.handle_opened(source, opened, self.now);
             }
             _ => {}

@@ -263,19 +263,22 @@ impl Engine {
         let generation = stray.map_or_else(|| self.next_generation(), |stray| stray.generation);
         let origin = Origin { item, generation, path: Arc::from(&*path), family };
         let policy = self.policy(item);
-        let first_sight = !policy.seen_before && item.0 as usize >= looked;
-        let at_end = stray.is_none() && policy.read_from == ReadFrom::End && first_sight;
+        let first_sight = stray.is_none() && !policy.seen_before && item.0 as usize >= looked;
+        let read_from = if first_sight { policy.read_from } else { ReadFrom::Beginning };
         let old = policy.ignore_older.is_some_and(|limit| {
             wall_ns.saturating_sub(entry.modified_ns) > i64::try_from(limit.as_nanos()).unwrap_or(i64::MAX)
         });
         let start = match stray {
             Some(stray) => stray.mark(),
-            None if at_end => Mark { position: Position(entry.size), ..Mark::default() },
+            None if read_from == ReadFrom::End => Mark { position: Position(entry.size), ..Mark::default() },
             None => Mark::default(),
         };
         let mut tail = Tail::new(Arc::new(origin), entry.file, entry.path.clone(), start, now);
-        tail.unseen = at_end;
-        tail.examined = stray.is_some() || at_end;
+        tail.unseen = read_from != ReadFrom::Beginning;
+        if let ReadFrom::Since(time) = read_from {
+            tail.since = Some(time);
+        }
+        tail.examined = stray.is_some() || read_from == ReadFrom::End;
         tail.resumed = stray.is_some();
         tail.by_checkpoint = entry.item.is_none();
         tail.size = tail.size.max(Position(entry.size));

@@ -8,7 +8,7 @@ use crate::pace::{BytePace, Pace, Waited};
 use crate::plan::ItemPolicy;
 use crate::position::Nanos;
 use crate::source::{ItemId, SourceId};
-use crate::tail::{Ending, State};
+use crate::tail::{Ending, State, Tail};
 
 /// Full buckets, where there are limits.
 fn paces(policy: &ItemPolicy) -> (Option<Pace>, Option<BytePace>) {
@@ -91,6 +91,16 @@ impl Engine {
     pub(super) fn spares_descriptor(&self, item: ItemId, wanting: ItemId) -> bool {
         let share = self.limits.open_files / self.items_configured();
         self.items[item.0 as usize].open + usize::from(item == wanting) > share
+    }
+
+    /// Whether [`ReadFrom::Since`](crate::plan::ReadFrom::Since) is still to be applied for an item that was not seen
+    /// before: a directory was not listed for it, or where one of its files begins is not found. A file that is left
+    /// alone as too old is not waited for.
+    #[must_use]
+    pub fn is_first_sight(&self, id: ItemId) -> bool {
+        let undecided = |tail: &Tail| tail.origin.item == id && tail.since.is_some() && !tail.is_dormant();
+        self.directories.values().any(|directory| directory.looked <= id.0 as usize)
+            || self.tails.iter().any(|(_, tail)| undecided(tail))
     }
 
     /// Directories where files of the items may be found; those that are new are listed at once.

@@ -24,7 +24,7 @@ use alloc::vec::Vec;
 
 pub use self::counts::{Amount, Backlog, Counts, ItemCounts, SourceStatus};
 use self::ending::Ghost;
-pub use self::opening::{OpenFailure, Opened};
+pub use self::opening::{OpenFailure, Opened, Start};
 pub use self::reading::ReadRequest;
 use crate::batch::Event;
 use crate::checkpoint::Checkpoint;
@@ -67,8 +67,8 @@ pub enum Op {
         item: ItemId,
         /// Where.
         path: RawPath,
-        /// The bytes before this position are wanted for the guard.
-        before: Position,
+        /// From where on; the bytes before that are wanted for the guard.
+        start: Start,
     },
     /// Arm a one-shot watch for modification: [`Engine::handle_modified`].
     Arm {

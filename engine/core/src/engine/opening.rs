@@ -8,6 +8,15 @@ use crate::position::{Nanos, Position};
 use crate::source::{FINGERPRINT_BYTES_MAX, FileId, Fingerprint, ItemId, SourceId};
 use crate::tail::State;
 
+/// Where a file that is opened is to be read from.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub enum Start {
+    /// From here.
+    At(Position),
+    /// From its first line of this time (nanoseconds since the epoch) or later, which is to be found.
+    Since(i64),
+}
+
 /// What the shell found when it opened a file.
 #[derive(Debug)]
 pub struct Opened {
@@ -17,8 +26,9 @@ pub struct Opened {
     pub size: u64,
     /// The first bytes, at most [`FINGERPRINT_BYTES_MAX`].
     pub head: Vec<u8>,
-    /// The bytes before the position that was asked for, at most the guard's length. Read before `head`, which
-    /// so vouches for them.
+    /// Where reading begins: the position that was asked for, or the beginning of the line that was found.
+    pub position: Position,
+    /// The bytes before `position`, at most the guard's length. Read before `head`, which so vouches for them.
     pub before: Vec<u8>,
 }
 
@@ -69,9 +79,9 @@ impl Engine {
                 continue;
             };
             tail.state = State::Opening;
-            let before = tail.framed.position;
+            let start = tail.since.map_or(Start::At(tail.framed.position), Start::Since);
             self.open_count += 1;
-            self.ops.push_back(Op::Open { source: id, item, path, before });
+            self.ops.push_back(Op::Open { source: id, item, path, start });
         }
     }
 
@@ -161,7 +171,7 @@ impl Engine {
         }
         // The guard is checked by every read; what was skipped over is checked here.
         let unseen = tail.unseen;
-        if !tail.look_before(&opened.before) || !tail.fingerprint.admits(&opened.head) {
+        if !tail.look_before(opened.position, &opened.before) || !tail.fingerprint.admits(&opened.head) {
             self.begin_again(id, now);
             return;
         }

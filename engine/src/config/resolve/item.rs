@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use logdrive_core::frame::{CarriageReturn, EventUnit, FramePolicy, LongLine, Wrapping};
 use regex::bytes::{Regex, RegexSet};
 
-use super::{Judge, legal_name, on_refused, read_from};
+use super::{Judge, legal_name, on_refused};
 use crate::config::patterns::{check_exclude, check_include};
 use crate::config::plan::{Format, FramePlan, ItemPlan, Origin, Partition, RecordKey, Symlinks};
 use crate::config::problem::{At, Placed};
@@ -87,7 +87,7 @@ pub(super) fn plan(section: &Section, message_bytes_max: u64, judge: &mut Judge<
         _ => RecordKey::Source,
     };
     Some(ItemPlan {
-        read_from: read_from(section, "item.read_from"),
+        read_from: section.start("item.read_from"),
         ignore_older: section.duration_or_word("item.ignore_older"),
         symlinks: match section.word("item.symlinks") {
             "follow" => Symlinks::Follow,

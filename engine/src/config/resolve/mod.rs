@@ -20,9 +20,10 @@ use super::keys::{Fallback, ITEM, KEYS, OPTIONAL_SECTIONS};
 use super::patterns::Patterns;
 use super::plan::{
     EtcdPlan, IoChoice, IoPriority, ItemPlan, KafkaPlan, LetterPlace, LimitsPlan, LogPlan, OnRefused, Plan,
-    ReadFrom, StatePlan,
+    StatePlan,
 };
 use super::problem::{At, Problem};
+use super::start::ReadFrom;
 use super::written::{FileConfig, Section, heading};
 use crate::logging::LogFormat;
 
@@ -291,7 +292,11 @@ fn cpu_percent(text: &str) -> Result<Option<NonZeroU32>, String> {
 fn state(top: &Section, host: &Host, judge: &mut Judge<'_>) -> Option<StatePlan> {
     let dir = state_dir(top, host);
     let dir = judge.accept(top, "state.dir", dir)?;
-    Some(StatePlan { dir, on_lost: read_from(top, "state.on_lost") })
+    let on_lost = match top.word("state.on_lost") {
+        "end" => ReadFrom::End,
+        _ => ReadFrom::Beginning,
+    };
+    Some(StatePlan { dir, on_lost })
 }
 
 /// The folder of the state, whatever else may be wrong.
@@ -365,13 +370,6 @@ fn log(top: &Section) -> LogPlan {
             "auto" => LogFormat::Auto,
             _ => LogFormat::Text,
         },
-    }
-}
-
-fn read_from(section: &Section, path: &str) -> ReadFrom {
-    match section.word(path) {
-        "beginning" => ReadFrom::Beginning,
-        _ => ReadFrom::End,
     }
 }
 

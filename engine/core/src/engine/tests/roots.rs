@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use super::world::item_policy;
 use crate::discover::{Entry, Listing, RawPath};
-use crate::engine::{Engine, Op};
+use crate::engine::{Engine, Op, Start};
 use crate::plan::{ItemPolicy, Limits, ReadFrom};
 use crate::position::Nanos;
 use crate::source::{FileId, ItemId};
@@ -65,8 +65,8 @@ fn what_is_in_a_directory_that_is_created_later_is_new() {
                     let below = if &directory[..] == b"/l" { directories(there) } else { Vec::new() };
                     engine.handle_listing(Listing { directory, entries, complete: true }, below, now, 0);
                 }
-                Op::Open { path, before, .. } => {
-                    opened.push(alloc::format!("{} at {before:?}", String::from_utf8_lossy(&path)));
+                Op::Open { path, start: Start::At(position), .. } => {
+                    opened.push(alloc::format!("{} at {position:?}", String::from_utf8_lossy(&path)));
                 }
                 _ => {}
             }

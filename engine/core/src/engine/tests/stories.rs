@@ -388,6 +388,92 @@ fn reading_from_the_end_skips_what_is_there_and_a_line_that_is_cut() {
 }
 
 #[test]
+fn reading_from_a_time_begins_at_its_first_line_and_goes_on_there_after_a_kill() {
+    check_with(
+        |item| item.read_from = ReadFrom::Since(5),
+        r#"sleep; append a "1 old\n5 new\n"; append b "1 old\n2 ha"; append c "7 new\n"; sight; wake; wait 30; sight;
+           saved; kill; list; wait 30; append b "lf\n3 late\n"; append d "1 later\n"; list; wait 30; ack; positions"#,
+        expect![[r#"
+            first sight true
+            found /l/a at 6
+            found /l/b at 10
+            found /l/c at 0
+            send #1 /l/a[6,12) 5 new
+            send #2 /l/c[0,6) 7 new
+            first sight false
+            saved 6
+            saved 10
+            saved 0
+            kill
+            resume /l/a at 6
+            resume /l/b at 10
+            resume /l/c at 0
+            send #3 /l/a[6,12) 5 new
+            send #4 /l/c[0,6) 7 new
+            send #5 /l/b[10,20) 3 late
+            found /l/d at 0
+            send #6 /l/d[0,8) 1 later
+            /l/a 0<=12<=12<=12<=12<=12 at end
+            /l/b 0<=20<=20<=20<=20<=20 at end
+            /l/c 0<=6<=6<=6<=6<=6 at end
+            /l/d 0<=8<=8<=8<=8<=8 at end
+        "#]],
+    );
+}
+
+#[test]
+fn a_time_is_looked_for_in_rotated_files_one_after_the_other() {
+    check_with(
+        |item| item.read_from = ReadFrom::Since(5),
+        r#"sleep; append a.2 "1 old\n"; wait 1; append a.1 "4 old\n5 new\n"; wait 1; append a "6 new\n"; wake;
+           wait 60; ack"#,
+        expect![[r#"
+            found /l/a.2 at 6
+            found /l/a.1 at 6
+            send #1 /l/a.1[6,12) 5 new
+            found /l/a at 0
+            send #2 /l/a[0,6) 6 new
+        "#]],
+    );
+}
+
+#[test]
+fn a_file_that_is_too_old_is_not_looked_into_until_it_grows() {
+    check_with(
+        |item| {
+            item.read_from = ReadFrom::Since(5);
+            item.ignore_older = Some(Duration::from_secs(60));
+        },
+        r#"sleep; append a "1 old\n6 quiet\n"; wait 100000; append b "1 old\n"; sight; wake; wait 25000; sight;
+           append a "7 new\n"; list; wait 60"#,
+        expect![[r#"
+            first sight true
+            found /l/b at 6
+            first sight false
+            found /l/a at 6
+            send #1 /l/a[6,20) 6 quiet|7 new
+        "#]],
+    );
+}
+
+#[test]
+fn a_time_is_looked_for_until_the_file_can_be_opened() {
+    check_with(
+        |item| item.read_from = ReadFrom::Since(5),
+        r#"sleep; append a "1 old\n6 new\n"; forbid on; wake; wait 1000; sight; positions; forbid off; wait 2000;
+           sight; ack; positions"#,
+        expect![[r#"
+            first sight true
+            /l/a 0<=0<=0<=0<=0<=12 resting
+            found /l/a at 6
+            send #1 /l/a[6,12) 6 new
+            first sight false
+            /l/a 0<=12<=12<=12<=12<=12 at end
+        "#]],
+    );
+}
+
+#[test]
 fn an_item_that_comes_later_begins_at_the_end_of_what_is_there_then() {
     check_with(
         |item| item.read_from = ReadFrom::End,
