@@ -119,6 +119,7 @@ pub struct Metrics {
     bytes_replayed: Family<ItemLabel, Counter>,
     lines_truncated: Family<ItemLabel, Counter>,
     lines_damaged: Family<ItemLabel, Counter>,
+    characters_replaced: Family<ItemLabel, Counter>,
     bytes_gone: Family<ItemLabel, Counter>,
     file_errors: Family<OperationLabel, Counter>,
     config_reloads: Family<ResultLabel, Counter>,
@@ -200,6 +201,7 @@ impl Metrics {
             bytes_replayed: Family::default(),
             lines_truncated: Family::default(),
             lines_damaged: Family::default(),
+            characters_replaced: Family::default(),
             bytes_gone: Family::default(),
             in_flight_lines: Gauge::default(),
             in_flight_bytes: Gauge::default(),
@@ -257,6 +259,8 @@ impl Metrics {
         r.register("lines_truncated", "Long lines sent without their end", self.lines_truncated.clone());
         let damaged = self.lines_damaged.clone();
         r.register("lines_damaged", "Lines no container runtime writes, sent as they are", damaged);
+        let replaced = self.characters_replaced.clone();
+        r.register("characters_replaced", "Bytes of no character of the encoding, sent as U+FFFD", replaced);
         r.register("bytes_gone", "Bytes never read: their file went first", self.bytes_gone.clone());
         r.register("in_flight_lines", "Lines read and not settled yet", self.in_flight_lines.clone());
         r.register("in_flight_bytes", "Bytes of those lines", self.in_flight_bytes.clone());
@@ -334,6 +338,7 @@ impl Metrics {
             bytes_replayed: self.bytes_replayed.get_or_create_owned(&label),
             lines_truncated: self.lines_truncated.get_or_create_owned(&label),
             lines_damaged: self.lines_damaged.get_or_create_owned(&label),
+            characters_replaced: self.characters_replaced.get_or_create_owned(&label),
             bytes_gone: self.bytes_gone.get_or_create_owned(&label),
         }
     }
@@ -388,6 +393,7 @@ pub struct ItemMetrics {
     bytes_replayed: Counter,
     lines_truncated: Counter,
     lines_damaged: Counter,
+    characters_replaced: Counter,
     bytes_gone: Counter,
 }
 
@@ -409,6 +415,7 @@ impl ItemMetrics {
         }
         self.lines_truncated.inc_by(now.lines_truncated - before.lines_truncated);
         self.lines_damaged.inc_by(now.lines_damaged - before.lines_damaged);
+        self.characters_replaced.inc_by(now.characters_replaced - before.characters_replaced);
         self.bytes_gone.inc_by(now.bytes_gone - before.bytes_gone);
     }
 }
@@ -436,6 +443,7 @@ mod tests {
             in_flight: amount(3, 300),
             lines_truncated: 1,
             lines_damaged: 1,
+            characters_replaced: 1,
             bytes_gone: 9,
             ..ItemCounts::default()
         };
@@ -530,7 +538,7 @@ mod tests {
             .collect();
         let exported = exported(&used().text());
         assert_eq!(documented, exported);
-        assert_eq!(documented.len(), 46);
+        assert_eq!(documented.len(), 47);
         for refusal in Refusal::ALL {
             assert!(page.contains(&format!("`{}`", refusal.label())));
         }

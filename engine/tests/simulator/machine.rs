@@ -19,7 +19,7 @@ use logdrive::watch::Hint;
 use logdrive_core::batch::{Batch, Delivery, Outcome, Sink, TrySend};
 use logdrive_core::discover::RawPath;
 use logdrive_core::engine::Engine;
-use logdrive_core::frame::{CarriageReturn, EventUnit, FramePolicy, LongLine};
+use logdrive_core::frame::{CarriageReturn, EventUnit, Form, FramePolicy, LongLine};
 use logdrive_core::plan::{ItemPolicy, Limits, ReadFrom, UnlinkedHold};
 use logdrive_core::position::Nanos;
 use logdrive_core::source::{GenerationId, ItemId, SourceId, family_of};
@@ -240,7 +240,7 @@ fn policy(item: usize, pace: u8) -> ItemPolicy {
             unit: EventUnit::Line,
             include_lines: None,
             exclude_lines: None,
-            wrapping: None,
+            form: Form::Plain,
         },
         read_from: ReadFrom::Beginning,
         seen_before: true,
