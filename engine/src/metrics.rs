@@ -86,6 +86,7 @@ pub struct Metrics {
     bytes_replayed: Family<ItemLabel, Counter>,
     lines_truncated: Family<ItemLabel, Counter>,
     lines_damaged: Family<ItemLabel, Counter>,
+    characters_replaced: Family<ItemLabel, Counter>,
     bytes_gone: Family<ItemLabel, Counter>,
     file_errors: Family<OperationLabel, Counter>,
     config_reloads: Family<ResultLabel, Counter>,
@@ -167,6 +168,7 @@ impl Metrics {
             bytes_replayed: Family::default(),
             lines_truncated: Family::default(),
             lines_damaged: Family::default(),
+            characters_replaced: Family::default(),
             bytes_gone: Family::default(),
             in_flight_lines: Gauge::default(),
             in_flight_bytes: Gauge::default(),
@@ -224,6 +226,8 @@ impl Metrics {
         r.register("lines_truncated", "Long lines sent without their end", self.lines_truncated.clone());
         let damaged = self.lines_damaged.clone();
         r.register("lines_damaged", "Lines no container runtime writes, sent as they are", damaged);
+        let replaced = self.characters_replaced.clone();
+        r.register("characters_replaced", "Bytes of no character of the encoding, sent as U+FFFD", replaced);
         r.register("bytes_gone", "Bytes never read: their file went first", self.bytes_gone.clone());
         r.register("in_flight_lines", "Lines read and not settled yet", self.in_flight_lines.clone());
         r.register("in_flight_bytes", "Bytes of those lines", self.in_flight_bytes.clone());
@@ -301,6 +305,7 @@ impl Metrics {
             bytes_replayed: self.bytes_replayed.get_or_create_owned(&label),
             lines_truncated: self.lines_truncated.get_or_create_owned(&label),
             lines_damaged: self.lines_damaged.get_or_create_owned(&label),
+            characters_replaced: self.characters_replaced.get_or_create_owned(&label),
             bytes_gone: self.bytes_gone.get_or_create_owned(&label),
         }
     }
@@ -364,6 +369,7 @@ mod tests {
             in_flight: amount(3, 300),
             lines_truncated: 1,
             lines_damaged: 1,
+            characters_replaced: 1,
             bytes_gone: 9,
             ..ItemCounts::default()
         };
@@ -458,7 +464,7 @@ mod tests {
             .collect();
         let exported = exported(&used().text());
         assert_eq!(documented, exported);
-        assert_eq!(documented.len(), 46);
+        assert_eq!(documented.len(), 47);
         for refusal in Refusal::ALL {
             assert!(page.contains(&format!("`{}`", refusal.label())));
         }

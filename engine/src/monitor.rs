@@ -370,7 +370,7 @@ mod tests {
     use logdrive_core::batch::{Batch, Sink, TrySend};
     use logdrive_core::discover::{Entry, Listing};
     use logdrive_core::engine::{Op, Opened};
-    use logdrive_core::frame::{CarriageReturn, EventUnit, FramePolicy, LongLine};
+    use logdrive_core::frame::{CarriageReturn, EventUnit, Form, FramePolicy, LongLine};
     use logdrive_core::plan::{ItemPolicy, Limits, ReadFrom, UnlinkedHold};
     use logdrive_core::position::Position;
     use logdrive_core::source::FileId;
@@ -392,7 +392,7 @@ mod tests {
                 unit: EventUnit::Line,
                 include_lines: None,
                 exclude_lines: None,
-                wrapping: None,
+                form: Form::Plain,
             },
             read_from: ReadFrom::Beginning,
             seen_before: false,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use logdrive_core::frame::Form;
 use logdrive_core::plan::{ItemPolicy, Limits, ReadFrom, UnlinkedHold};
 use logdrive_core::source::ItemId;
 
@@ -98,7 +99,7 @@ pub fn route(item: &ItemPlan) -> Route {
             },
         },
         headers: item.headers,
-        container: item.frame.wrapping.is_some(),
+        container: matches!(item.frame.form, Form::Wrapped(_)),
         on_refused: item.on_refused.map(on_refused),
     }
 }

@@ -107,6 +107,27 @@ fn a_time_to_read_from_is_a_string_that_says_one() {
 }
 
 #[test]
+fn g01_an_encoding_that_files_cannot_be_read_in() {
+    let shown = |item: &str| read(with("", "", item).as_bytes(), &Typed::default()).unwrap_err().to_string();
+    let names = ["gkb", "utf16", "cp437", "x-user-defined", "", "iso-2022-jp"];
+    let mut lines: Vec<String> = names.iter().map(|name| shown(&format!("encoding = {name:?}"))).collect();
+    lines.push(shown("encoding = 'gbk'\ncontainer = 'cri'"));
+    expect![[r#"
+        error: a.toml:8:1: "gkb" is no name of an encoding (did you mean `gbk`?); names are those of the Encoding Standard, like "utf-16", "gbk" or "windows-1252"
+        error: a.toml:8:1: "utf16" is no name of an encoding (did you mean `utf-16`?); names are those of the Encoding Standard, like "utf-16", "gbk" or "windows-1252"
+        error: a.toml:8:1: "cp437" is no name of an encoding; names are those of the Encoding Standard, like "utf-16", "gbk" or "windows-1252"
+        error: a.toml:8:1: "x-user-defined" is no name of an encoding; names are those of the Encoding Standard, like "utf-16", "gbk" or "windows-1252"
+        error: a.toml:8:12: `encoding` is empty
+        error: a.toml:8:1: files in "iso-2022-jp" cannot be read: what a byte means there depends on those before it, and after a restart a file is read on from its middle; have them written as "utf-8"
+        error: a.toml:8:1: `encoding` is for files that are not UTF-8, and `container` for those of a container runtime, which are; choose one"#]].assert_eq(&lines.join("\n"));
+    check(&with("", "", "encoding = 'GBK'\nmultiline = { start = '^a' }"), expect!["accepted; 0 warnings"]);
+    let long = "encoding = 'gbk'\nline_bytes_max = '1008kB'\nmultiline = { start = '^a' }";
+    let refused =
+        read(with("[limits]\nin_flight = '8MiB'", "", long).as_bytes(), &Typed::default()).unwrap_err();
+    expect!["error: a.toml:2:1: `in_flight` must hold at least 4 of the longest lines (`line_bytes_max`), which need 4032014B each while they are read"].assert_eq(&refused.to_string());
+}
+
+#[test]
 fn dead_letters_need_one_place_from_which_they_do_not_come_back() {
     let kept = |place: &str| with("", &format!("on_refused = 'dead_letter'\ndead_letter = {place}"), "");
     check(
@@ -433,7 +454,7 @@ fn c02_a_legal_line_fits_into_a_record() {
     check(
         &with("", "message_bytes_max = '20MB'", "line_bytes_max = '16MiB'\n[limits]\nin_flight = '32MiB'"),
         expect![
-            "error: a.toml:10:1: `in_flight` must hold at least 4 of the longest lines (`line_bytes_max`)"
+            "error: a.toml:10:1: `in_flight` must hold at least 4 of the longest lines (`line_bytes_max`), which need 16MiB each while they are read"
         ],
     );
 }

@@ -69,7 +69,7 @@ fn filebeat_of_java_with_tls_and_a_login() {
 
 #[test]
 fn filebeat_of_containers_to_elasticsearch() {
-    check("filebeat-containers.yml", &wanted(Some("kafka:9092"), Some("containers")), 2);
+    check("filebeat-containers.yml", &wanted(Some("kafka:9092"), Some("containers")), 3);
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn fluent_bit_of_java_with_tls_and_a_login() {
 
 #[test]
 fn fluent_bit_in_yaml() {
-    check("fluent-bit-pipeline.yaml", &Wanted::default(), 1);
+    check("fluent-bit-pipeline.yaml", &Wanted::default(), 2);
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn vector_of_a_shop_with_tls_and_a_login() {
 
 #[test]
 fn vector_with_routes() {
-    check("vector-routes.yaml", &wanted(None, Some("rest")), 3);
+    check("vector-routes.yaml", &wanted(None, Some("rest")), 4);
 }
 
 #[test]

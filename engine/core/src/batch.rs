@@ -38,11 +38,11 @@ pub struct Batch {
     pub origin: Arc<Origin>,
     /// What of the file is settled when every event is: includes lines that were filtered out.
     pub span: Span,
-    /// The bytes of `span`, exactly: byte 0 is at `span.start`. With `details`: what was unwrapped from them.
+    /// The bytes of `span`, exactly: byte 0 is at `span.start`. With `details`: what was copied out of them.
     pub bytes: Bytes,
     /// The events, in order, not overlapping; never empty.
     pub events: Vec<Event>,
-    /// For each event where it comes from, if the lines of the file were unwrapped; else empty.
+    /// For each event where it comes from, if it was copied out of the file; else empty.
     pub details: Vec<Detail>,
     /// How many source lines the events hold; equals `events.len()` unless events span lines.
     pub lines: u32,

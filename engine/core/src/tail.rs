@@ -10,6 +10,7 @@ use core::time::Duration;
 use crate::batch::Batch;
 use crate::discover::RawPath;
 use crate::engine::Amount;
+use crate::frame::{ByteOrder, Form};
 use crate::ledger::{Ledger, Mark};
 use crate::plan::{READ_BYTES_MAX, READ_BYTES_MIN};
 use crate::position::{Nanos, Position};
@@ -122,6 +123,8 @@ pub(crate) struct Tail {
     pub(crate) fingerprint: Fingerprint,
     /// The first bytes, while the fingerprint still grows.
     pub(crate) head: Vec<u8>,
+    /// What the first bytes say of the others, if those are UTF-16.
+    pub(crate) order: ByteOrder,
     /// What of this generation is on the disk for certain.
     pub(crate) durable: Position,
     /// The checkpoint waits to be saved.
@@ -207,6 +210,7 @@ impl Tail {
             lost: Amount::default(),
             fingerprint: Fingerprint::default(),
             head: Vec::new(),
+            order: ByteOrder::default(),
             durable: Position::ZERO,
             unsaved: false,
             predecessor: None,
@@ -260,17 +264,23 @@ impl Tail {
 
     /// Takes the guard of a position that was never read from the bytes before it. Whether the file reaches
     /// that far.
-    pub(crate) fn look_before(&mut self, position: Position, before: &[u8]) -> bool {
+    pub(crate) fn look_before(&mut self, position: Position, before: &[u8], form: Form) -> bool {
         if !core::mem::take(&mut self.unseen) {
             return true;
         }
         self.since = None;
         // What is read first is not how the file begins.
         self.examined |= position != Position::ZERO;
-        let cut = before.last().is_some_and(|&byte| byte != b'\n');
-        let mark = Mark { position, guard: Guard::before_end_of(before), skipping: cut };
+        let reaches = before.len() as u64 == position.0.min(GUARD_BYTES_MAX as u64);
+        let torn = form.torn_bytes(position).min(before.len());
+        let before = &before[..before.len() - torn];
+        let mark = Mark {
+            position: Position(position.0 - torn as u64),
+            guard: Guard::before_end_of(before),
+            skipping: !form.begins_line(self.order, before),
+        };
         (self.framed, self.ledger) = (mark, Ledger::new(mark));
-        before.len() as u64 == position.0.min(GUARD_BYTES_MAX as u64)
+        reaches
     }
 
     /// Whether a batch that begins there was sent with a single event in mind, and nothing else: if it has more, they

@@ -12,7 +12,7 @@ use std::time::Duration;
 use logdrive_core::batch::{Batch, Delivery, Outcome, Sink, TrySend};
 use logdrive_core::discover::{Entry, Listing};
 use logdrive_core::engine::{Engine, Op, Opened};
-use logdrive_core::frame::{CarriageReturn, EventUnit, FramePolicy, LongLine};
+use logdrive_core::frame::{CarriageReturn, EventUnit, Form, FramePolicy, LongLine};
 use logdrive_core::plan::{ItemPolicy, Limits, ReadFrom, UnlinkedHold};
 use logdrive_core::position::{Nanos, Position};
 use logdrive_core::source::{FileId, ItemId};
@@ -75,7 +75,7 @@ fn engine() -> Engine {
         unit: EventUnit::Line,
         include_lines: None,
         exclude_lines: None,
-        wrapping: None,
+        form: Form::Plain,
     };
     let limits = Limits {
         chunks_bytes: 32 << 20,

@@ -13,10 +13,12 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use logdrive::config::keys::{KEYS, Key};
 use logdrive::config::{Host, Kind, Plan, Refused, Typed, plan_of};
 use logdrive::setup;
-use logdrive_core::frame::{End, EventUnit, Limit};
+use logdrive_core::frame::{ByteOrder, Copied, End, EventUnit, Form, FramePolicy, Limit, Stretch};
+use logdrive_core::position::Position;
 
 /// What problems call the file.
 const NAME: &str = "a.toml";
@@ -93,12 +95,11 @@ fn holds(plan: &Plan) {
         };
         assert!(frame.line_bytes_max >= 1 && record as u64 <= plan.kafka.message_bytes_max);
         assert!(2 * frame.line_bytes_max <= limits.chunks_bytes, "not two lines fit into the chunks");
+        let is_copied = frame.form != Form::Plain;
+        assert!(!is_copied || 2 * frame.buffer_bytes_min() <= limits.chunks_bytes, "no room for a copy");
         assert_eq!(frame.flush_after.filter(|after| *after < Duration::from_millis(1)), None);
         // The policy works.
-        let mut events = Vec::new();
-        let text = b"one\r\n2 two\n\n\xff";
-        let framed = frame.frame(text, false, End::Flush, Limit::NONE, &mut events);
-        assert_eq!(framed.settled, text.len());
+        works(frame);
         let _reading = setup::policy(item, Some(1_795_687_872_345));
         let _sending = setup::route(item);
     }
@@ -106,6 +107,23 @@ fn holds(plan: &Plan) {
         panic!("the sink refuses what the configuration accepts: {error}");
     }
     files_are_found(plan);
+}
+
+/// A policy settles a file.
+fn works(frame: &FramePolicy) {
+    let bytes = b"one\r\n2 two\n\n\xff";
+    let mut room = BytesMut::with_capacity(frame.form.copied_bytes_max(bytes.len()));
+    let (mut events, mut details) = (Vec::new(), Vec::new());
+    let into = Copied { bytes: &mut room, events: &mut events, details: &mut details };
+    let framed = match frame.form {
+        Form::Plain => frame.frame(bytes, false, End::Closed, Limit::NONE, into.events),
+        Form::Wrapped(wrapping) => frame.unwrap_lines(wrapping, bytes, false, End::Closed, Limit::NONE, into),
+        Form::Encoded(charset) => {
+            let file = Stretch { bytes, position: Position::ZERO, order: ByteOrder::of(bytes) };
+            frame.decode_lines(charset, file, false, End::Closed, Limit::NONE, into)
+        }
+    };
+    assert_eq!(framed.settled, bytes.len());
 }
 
 /// A file that an item takes lies in a directory that is listed, below one of the roots.
@@ -189,6 +207,9 @@ const TEXTS: &[&str] = &[
     "name\\u00fc",
     "100",
     "true",
+    "utf-16",
+    "GBK",
+    "iso-2022-jp",
 ];
 
 /// A value for a key: mostly of its kind, and mostly at a bound.

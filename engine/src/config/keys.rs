@@ -199,6 +199,8 @@ pub const KEYS: &[Key] = &[
         "How many bytes a second are read from the item's files together."),
     key_of("item.container", Kind::Choice(&["none", "docker", "cri"]), Value("\"none\""),
         "Which container runtime writes the files, and wraps each line in its time and stream."),
+    key_of("item.encoding", Kind::Text("name of an encoding"), Absent("none: the bytes are sent as they are"),
+        "The character encoding of the files, whose lines are then sent as UTF-8."),
     key_of("item.framing", Kind::Choice(&["line", "chunk"]), Value("\"line\""),
         "What becomes one record: a line, or many whole lines."),
     key_of("item.chunk_bytes", size(1024, 65_535, &[]), Value("\"60KiB\""),

@@ -395,7 +395,7 @@ impl PartialEq for FramePlan {
             unit,
             include_lines,
             exclude_lines,
-            wrapping,
+            form,
         } = &self.0;
         *line_bytes_max == other.line_bytes_max
             && *on_long_line == other.on_long_line
@@ -404,7 +404,7 @@ impl PartialEq for FramePlan {
                 == other.multiline_start.as_ref().map(|regex| regex.as_str())
             && *flush_after == other.flush_after
             && *unit == other.unit
-            && *wrapping == other.wrapping
+            && *form == other.form
             && include_lines.as_ref().map(|set| set.patterns())
                 == other.include_lines.as_ref().map(|set| set.patterns())
             && exclude_lines.as_ref().map(|set| set.patterns())

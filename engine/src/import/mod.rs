@@ -11,6 +11,7 @@ mod classic;
 mod draft;
 mod filebeat;
 mod fluent_bit;
+mod form;
 mod librdkafka;
 mod pattern;
 mod references;
@@ -227,9 +228,14 @@ fn fit(draft: &mut Draft, transfer: &mut Transfer) {
         let fields =
             fields.map(|(name, value)| (name.len() + value.as_str().map_or(0, str::len) + 6) as u64).sum();
         let most = line_bytes_most(record, is_document.then_some(fields));
-        // Those without the key are 1 MB, or 160 kB in a document.
-        let written = bytes(item, "item.line_bytes_max");
-        if written.unwrap_or(if is_document { 160_000 } else { 1_000_000 }) > most {
+        // Those without the key are 1 MB, 160 kB in a document, and 128 KiB where they are copied.
+        let is_copied = item.has("item.container") || item.has("item.encoding");
+        let written = bytes(item, "item.line_bytes_max").unwrap_or(match is_document {
+            _ if is_copied => 128 * 1024,
+            true => 160_000,
+            false => 1_000_000,
+        });
+        if written > most {
             let _ = item.set("item.line_bytes_max", whole(most));
             let what = format!(
                 "line_bytes_max is {most}: a longer line could become a record of more than {record} bytes \

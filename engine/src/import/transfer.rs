@@ -220,6 +220,9 @@ impl Transfer {
         regex: &str,
         change: Option<&str>,
     ) {
+        if to.has("item.container") {
+            return self.note(node, Fate::Left, "lines that are unwrapped are not joined by a pattern");
+        }
         match pattern::check_regex(regex) {
             Ok(()) => self.set(to, "item.multiline.start", node, regex, change),
             Err(why) => self.note(node, Fate::Left, &format!("{regex:?} is {why}")),

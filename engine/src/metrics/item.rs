@@ -54,6 +54,7 @@ pub struct ItemMetrics {
     pub(super) bytes_replayed: Counter,
     pub(super) lines_truncated: Counter,
     pub(super) lines_damaged: Counter,
+    pub(super) characters_replaced: Counter,
     pub(super) bytes_gone: Counter,
 }
 
@@ -75,6 +76,7 @@ impl ItemMetrics {
         }
         self.lines_truncated.inc_by(now.lines_truncated - before.lines_truncated);
         self.lines_damaged.inc_by(now.lines_damaged - before.lines_damaged);
+        self.characters_replaced.inc_by(now.characters_replaced - before.characters_replaced);
         self.bytes_gone.inc_by(now.bytes_gone - before.bytes_gone);
     }
 }

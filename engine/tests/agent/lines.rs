@@ -14,9 +14,24 @@ pub(crate) struct Family {
     path: PathBuf,
     /// `None` when its writer is gone.
     file: Option<File>,
-    /// All lines, oldest first.
+    script: Script,
+    /// All lines, oldest first, in UTF-8.
     pub(crate) lines: Vec<Vec<u8>>,
 }
+
+/// How lines are written.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Script {
+    /// What a file begins with.
+    pub(crate) mark: &'static [u8],
+    /// What is in each line.
+    pub(crate) words: &'static str,
+    /// The bytes of a text.
+    pub(crate) encode: fn(&str) -> Vec<u8>,
+}
+
+/// As it is.
+const PLAIN: Script = Script { mark: b"", words: "", encode: |text| text.as_bytes().to_vec() };
 
 impl Family {
     /// Creates the file. Its name, without directories, begins every line.
@@ -28,8 +43,13 @@ impl Family {
 
     /// Creates the file; every line begins with this word.
     pub(crate) fn named(name: &str, path: impl Into<PathBuf>) -> Family {
-        let path = path.into();
-        Family { name: name.to_owned(), file: Some(appending(&path)), path, lines: Vec::new() }
+        Family::written_in(PLAIN, name, path.into())
+    }
+
+    /// Creates the file; every line begins with this word, and is written in another script.
+    pub(crate) fn written_in(script: Script, name: &str, path: PathBuf) -> Family {
+        let file = Some(begun(&path, script));
+        Family { name: name.to_owned(), file, path, script, lines: Vec::new() }
     }
 
     /// What its lines begin with.
@@ -58,16 +78,34 @@ impl Family {
         let mut bytes = Vec::new();
         for _ in 0..count {
             let at = self.lines.len();
-            let line = format!("{} {at:07} {}", self.name, "x".repeat(more + at * 7 % 60)).into_bytes();
-            bytes.extend_from_slice(&line);
-            bytes.push(b'\n');
-            self.lines.push(line);
+            let Script { words, encode, .. } = self.script;
+            let line = format!("{} {at:07} {words}{}", self.name, "x".repeat(more + at * 7 % 60));
+            bytes.extend_from_slice(&encode(&line));
+            bytes.extend_from_slice(&encode("\n"));
+            self.lines.push(line.into_bytes());
             if bytes.len() >= 64 * 1024 {
                 file.write_all(&bytes).unwrap();
                 bytes.clear();
             }
         }
         file.write_all(&bytes).unwrap();
+    }
+
+    /// Appends a part of a line that ends within a character. What is left of it is for [`Family::write_rest`].
+    pub(crate) fn write_half(&mut self) -> Vec<u8> {
+        let Script { words, encode, .. } = self.script;
+        let line = format!("{} {:07} {words}", self.name, self.lines.len());
+        let mut bytes = encode(&format!("{line}\n"));
+        let before_words = encode(&line[..line.len() - words.len()]).len();
+        let rest = bytes.split_off(before_words + 1);
+        self.write_rest(&bytes);
+        self.lines.push(line.into_bytes());
+        rest
+    }
+
+    /// Appends these bytes.
+    pub(crate) fn write_rest(&mut self, bytes: &[u8]) {
+        self.file.as_ref().expect("its writer is gone").write_all(bytes).unwrap();
     }
 
     /// The last line.
@@ -78,7 +116,7 @@ impl Family {
     /// Renames the file and begins a new one under the old name.
     pub(crate) fn rotate(&mut self, to: &Path) {
         std::fs::rename(&self.path, to).unwrap();
-        self.file = Some(appending(&self.path));
+        self.file = Some(begun(&self.path, self.script));
     }
 
     /// Renames the file, as `rotate`, but what is written goes on into the renamed one until
@@ -94,7 +132,7 @@ impl Family {
 
     /// Opens the path anew.
     pub(crate) fn reopen(&mut self) {
-        self.file = Some(appending(&self.path));
+        self.file = Some(begun(&self.path, self.script));
     }
 
     /// Empties the file.
@@ -106,6 +144,14 @@ impl Family {
     pub(crate) fn close(&mut self) {
         self.file = None;
     }
+}
+
+fn begun(path: &Path, script: Script) -> File {
+    let mut file = appending(path);
+    if file.metadata().unwrap().len() == 0 {
+        file.write_all(script.mark).unwrap();
+    }
+    file
 }
 
 fn appending(path: &Path) -> File {

@@ -37,6 +37,7 @@ mod crash;
 mod damage;
 mod delivery;
 mod discovery;
+mod encodings;
 mod encryption;
 mod hostile;
 mod hung;

@@ -81,6 +81,8 @@ impl Judge {
                 lines.push(line);
                 continue;
             }
+            // Where a file ended within a letter, the letter is none.
+            let record = record.strip_suffix("\u{fffd}".as_bytes()).unwrap_or(record);
             let part =
                 |line: &Line| line.torn && (line.bytes.starts_with(record) || line.bytes.ends_with(record));
             if record.is_empty() || !self.lines.iter().any(part) {

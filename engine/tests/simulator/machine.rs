@@ -19,7 +19,7 @@ use logdrive::watch::Hint;
 use logdrive_core::batch::{Batch, Delivery, Outcome, Sink, TrySend};
 use logdrive_core::discover::RawPath;
 use logdrive_core::engine::Engine;
-use logdrive_core::frame::{CarriageReturn, EventUnit, FramePolicy, LongLine};
+use logdrive_core::frame::{CarriageReturn, Charset, EventUnit, Form, FramePolicy, LongLine};
 use logdrive_core::plan::{ItemPolicy, Limits, ReadFrom, UnlinkedHold};
 use logdrive_core::position::Nanos;
 use logdrive_core::source::{GenerationId, ItemId, SourceId, family_of};
@@ -27,7 +27,7 @@ use logdrive_core::source::{GenerationId, ItemId, SourceId, family_of};
 use crate::judge::{Judge, LINE_BYTES_MAX};
 use crate::random::Random;
 use crate::state_disk::Disk;
-use crate::world::{DIRECTORY, World};
+use crate::world::{DIRECTORY, WIDE_ITEM, World};
 
 pub(crate) const PARTITIONS: usize = 3;
 const IN_FLIGHT_MAX: usize = 12;
@@ -228,7 +228,7 @@ pub(crate) struct Machine {
     restless: u32,
 }
 
-fn policy(item: usize, pace: u8) -> ItemPolicy {
+fn policy(item: usize, pace: u8, is_wide: bool) -> ItemPolicy {
     ItemPolicy {
         name: 70 + item as u64,
         frame: FramePolicy {
@@ -240,7 +240,10 @@ fn policy(item: usize, pace: u8) -> ItemPolicy {
             unit: EventUnit::Line,
             include_lines: None,
             exclude_lines: None,
-            wrapping: None,
+            form: match is_wide && item == WIDE_ITEM {
+                true => Form::Encoded(Charset::named("utf-16").expect("a label")),
+                false => Form::Plain,
+            },
         },
         read_from: ReadFrom::Beginning,
         seen_before: true,
@@ -291,6 +294,11 @@ impl Machine {
         machine
     }
 
+    /// What an item is told.
+    fn policy(&self, item: usize) -> ItemPolicy {
+        policy(item, self.paces[item], self.all.borrow().world.is_wide)
+    }
+
     /// Starts the agent on what the state's disk holds.
     fn start(&mut self) -> BTreeMap<GenerationId, u64> {
         self.starts += 1;
@@ -307,9 +315,11 @@ impl Machine {
             opened.unwrap_or_else(|error| panic!("the state cannot be opened: {error}"));
         let found = slots.iter().map(|(_, held)| (held.generation, held.position.0)).collect();
         let strays = slots.iter().map(|(_, checkpoint)| *checkpoint).collect();
-        let mut engine = Engine::new(self.limits, policy(0, 0).frame.buffer_bytes_min(), self.starts, strays);
+        let line_buffers = [0, 1].map(|item| self.policy(item).frame.buffer_bytes_min());
+        let line_buffer_max = line_buffers.into_iter().max().expect("of two");
+        let mut engine = Engine::new(self.limits, line_buffer_max, self.starts, strays);
         for item in 0..2 {
-            engine.add_item(policy(item, self.paces[item]));
+            engine.add_item(self.policy(item));
             if self.all.borrow().world.retired[item] {
                 engine.retire_item(ItemId(item as u32), Nanos(0));
             }
@@ -463,18 +473,33 @@ impl Machine {
         self.driver().engine.list_all();
     }
 
+    /// The files of an item are in UTF-16, if there is none yet. Without birth times an empty file may be taken for one
+    /// of the other item, and nothing in it tells.
+    pub(crate) fn widen(&mut self) {
+        let may_be = {
+            let world = &mut self.all.borrow_mut().world;
+            let may_be = world.has_births && world.inodes.is_empty();
+            world.is_wide |= may_be;
+            may_be
+        };
+        if may_be {
+            self.reload(WIDE_ITEM, self.paces[WIDE_ITEM]);
+        }
+    }
+
     /// Another configuration of an item is in force.
     pub(crate) fn reload(&mut self, item: usize, pace: u8) {
         self.paces[item] = pace;
         if !self.all.borrow().world.retired[item] {
-            self.driver().engine.change_item(ItemId(item as u32), policy(item, pace));
+            let policy = self.policy(item);
+            self.driver().engine.change_item(ItemId(item as u32), policy);
             self.driver().engine.list_all();
         }
     }
 
     pub(crate) fn restore(&mut self, item: usize) {
         if std::mem::take(&mut self.all.borrow_mut().world.retired[item]) {
-            let policy = policy(item, self.paces[item]);
+            let policy = self.policy(item);
             self.driver().engine.change_item(ItemId(item as u32), policy);
             self.driver().engine.list_all();
         }

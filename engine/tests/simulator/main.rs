@@ -7,7 +7,7 @@
 //! inotify), rotated, renamed over each other, unlinked while read and written, truncated, copied, copied and
 //! truncated, linked, replaced by a link, made unreadable. The directory goes and comes back with all that is in
 //! it; the file system comes back under another device number. Inode numbers are reused at once; in one run of
-//! five the file system keeps no birth times. Reads fail (EIO, ESTALE, EINTR) or are short; opening fails (EIO,
+//! five the file system keeps no birth times; in three of ten the files of `c` are in UTF-16 of either byte order. Reads fail (EIO, ESTALE, EINTR) or are short; opening fails (EIO,
 //! EACCES, EMFILE); listings fail, or miss what was renamed or created meanwhile; every job takes as long as it
 //! likes. inotify's queue overflows. In one run of four only two files may be open.
 //!

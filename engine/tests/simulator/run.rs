@@ -100,6 +100,7 @@ fn take(machine: &mut Machine, Step(op, seed): Step) {
             machine.all.borrow_mut().world.remount();
             machine.crash(Crash::Kill, random);
         }
+        Op::Widen => machine.widen(),
         Op::Reload { item, pace } => machine.reload(usize::from(item), pace),
         Op::Retire { item } => machine.retire(usize::from(item)),
         Op::Restore { item } => machine.restore(usize::from(item)),

@@ -109,6 +109,8 @@ pub(crate) enum Op {
     },
     /// Everything that is under way comes to its end.
     Settle,
+    /// The files of one item are in UTF-16. Comes first, or does nothing.
+    Widen,
 }
 
 /// A thing that happens, with the seed of its details.
@@ -123,7 +125,10 @@ pub(crate) fn generate(seed: u64, count: usize) -> Vec<Step> {
     let mut random = Random::of(seed);
     // Each run has its own weather: a fault that is never there in some runs is frequent in others.
     let weather: Vec<usize> = (0..WEATHER).map(|_| [0, 0, 1, 1, 2, 6][random.below(6)]).collect();
-    (0..count).map(|_| Step(draw(&mut random, &weather), random.next() as u32)).collect()
+    let drawn = (0..count).map(|_| Step(draw(&mut random, &weather), random.next() as u32));
+    // Drawn apart, so that the steps of a seed stay what they are.
+    let widen = Random::of(!seed).percent(30).then_some(Step(Op::Widen, 0));
+    widen.into_iter().chain(drawn).collect()
 }
 
 fn draw(random: &mut Random, weather: &[usize]) -> Op {

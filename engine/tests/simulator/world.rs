@@ -29,12 +29,41 @@ const EMFILE: i32 = 24;
 const ENOENT: i32 = 2;
 const ESTALE: i32 = 116;
 
+/// The item whose files may be in UTF-16.
+pub(crate) const WIDE_ITEM: usize = 1;
+
+/// How text is written.
+#[derive(Copy, Clone, Debug)]
+enum Script {
+    /// As it is.
+    Plain,
+    /// Units of two bytes, behind a mark that says in which order.
+    Wide(fn(u16) -> [u8; 2]),
+}
+
+impl Script {
+    fn mark(self) -> Vec<u8> {
+        match self {
+            Script::Plain => Vec::new(),
+            Script::Wide(unit) => unit(0xfeff).to_vec(),
+        }
+    }
+
+    fn bytes(self, text: &[u8]) -> Vec<u8> {
+        match self {
+            Script::Plain => text.to_vec(),
+            Script::Wide(unit) => text.iter().flat_map(|&letter| unit(letter.into())).collect(),
+        }
+    }
+}
+
 /// A file, whatever its names.
 #[derive(Debug)]
 pub(crate) struct Inode {
     /// Where the driver gets its descriptors from; given up with the file.
     memory: Option<OwnedFd>,
     id: FileId,
+    script: Script,
     pub(crate) content: Vec<u8>,
     modified_ns: i64,
     pub(crate) readable: bool,
@@ -67,6 +96,8 @@ pub(crate) struct World {
     births: i64,
     /// The file system keeps birth times.
     pub(crate) has_births: bool,
+    /// The files of [`WIDE_ITEM`] are in UTF-16.
+    pub(crate) is_wide: bool,
     pub(crate) wall_ns: i64,
     pub(crate) faults: Faults,
     pub(crate) retired: [bool; 2],
@@ -102,9 +133,13 @@ pub(crate) fn path(number: u8) -> RawPath {
     Arc::from(format!("/l/{base}.log{suffix}").as_bytes())
 }
 
+fn by_name(path: &[u8]) -> usize {
+    usize::from(path[DIRECTORY.len() + 1] == b'c')
+}
+
 impl World {
     pub(crate) fn item_of(&self, path: &[u8]) -> Option<ItemId> {
-        let item = usize::from(path[DIRECTORY.len() + 1] == b'c');
+        let item = by_name(path);
         (!path.ends_with(b".out") && !self.retired[item]).then_some(ItemId(item as u32))
     }
 
@@ -120,9 +155,15 @@ impl World {
             .expect("there are many numbers");
         self.births += 1;
         let birth_ns = if self.has_births { self.births } else { 0 };
+        let script = match self.is_wide && by_name(path) == WIDE_ITEM {
+            true if self.births % 2 == 0 => Script::Wide(u16::to_be_bytes),
+            true => Script::Wide(u16::to_le_bytes),
+            false => Script::Plain,
+        };
         self.inodes.push(Inode {
             memory: Some(memory),
             id: FileId { dev: self.device, ino, birth_ns },
+            script,
             content: Vec::new(),
             modified_ns: self.wall_ns,
             readable: true,
@@ -147,29 +188,35 @@ impl World {
     ) {
         let inode = self.create(&path(at));
         let file = &mut self.inodes[inode];
+        let script = file.script;
+        if file.content.is_empty() && (lines > 0 || open) {
+            file.content.extend(script.mark());
+        }
         if let Some((line, rest)) = file.unfinished.take() {
             file.content.extend_from_slice(&rest);
-            file.content.push(b'\n');
+            file.content.extend(script.bytes(b"\n"));
             file.lines.push((line, file.content.len()));
             judge.lines[line].whole = true;
         }
         for _ in 0..lines {
             let line = judge.write((inode, file.life), random);
-            file.content.extend_from_slice(&judge.lines[line].bytes);
-            file.content.push(b'\n');
+            file.content.extend(script.bytes(&judge.lines[line].bytes));
+            file.content.extend(script.bytes(b"\n"));
             file.lines.push((line, file.content.len()));
             judge.lines[line].whole = true;
         }
         if open {
             let line = judge.write((inode, file.life), random);
-            let bytes = &judge.lines[line].bytes;
+            let text = &judge.lines[line].bytes;
             // Without birth times its first bytes tell a file from one that had its inode number before: they are
             // at least the number of the line.
             let told = if self.has_births {
                 1
             } else {
-                bytes.iter().position(|&byte| byte == b'.').map_or(1, |at| at + 1)
+                text.iter().position(|&byte| byte == b'.').map_or(1, |at| at + 1)
             };
+            let (bytes, told) = (script.bytes(text), script.bytes(&text[..told]).len());
+            // Within a letter too, where it has two bytes.
             let cut = told + random.below(bytes.len() - told + 1);
             file.content.extend_from_slice(&bytes[..cut]);
             file.unfinished = Some((line, bytes[cut..].to_vec()));
@@ -263,7 +310,7 @@ impl World {
         self.unlink(judge, to);
         let copy = self.create(to);
         let file = &self.inodes[inode];
-        let (content, lines) = (file.content.clone(), file.lines.clone());
+        let (content, lines, script) = (file.content.clone(), file.lines.clone(), file.script);
         for &(line, _) in &lines {
             judge.lines[line].allowed += 1;
         }
@@ -272,7 +319,7 @@ impl World {
             judge.lines[line].torn = true;
             judge.lines[line].allowed += 1;
         }
-        self.inodes[copy].unfinished = unfinished;
+        (self.inodes[copy].unfinished, self.inodes[copy].script) = (unfinished, script);
         (self.inodes[copy].content, self.inodes[copy].lines) = (content, lines);
         self.modified(copy, false);
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use logdrive_core::batch::{Batch, BatchId, Delivery, Event, Outcome, Sink, TrySend};
 use logdrive_core::discover::{Entry, Listing};
 use logdrive_core::engine::{Engine, Op, Opened};
-use logdrive_core::frame::{CarriageReturn, End, EventUnit, FramePolicy, Framed, Limit, LongLine};
+use logdrive_core::frame::{CarriageReturn, End, EventUnit, Form, FramePolicy, Framed, Limit, LongLine};
 use logdrive_core::ledger::{Ledger, Mark};
 use logdrive_core::plan::{ItemPolicy, Limits, ReadFrom, UnlinkedHold};
 use logdrive_core::position::{Nanos, Position, Span};
@@ -98,7 +98,7 @@ pub fn policy(shape: Shape) -> FramePolicy {
         },
         include_lines: None,
         exclude_lines: None,
-        wrapping: None,
+        form: Form::Plain,
     }
 }
 

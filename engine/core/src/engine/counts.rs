@@ -73,7 +73,7 @@ impl AddAssign for Amount {
 
 impl From<Tally> for Amount {
     fn from(tally: Tally) -> Amount {
-        Amount { lines: tally.lines.into(), bytes: tally.bytes }
+        Amount { lines: tally.lines.into(), bytes: tally.bytes.into() }
     }
 }
 
@@ -106,6 +106,8 @@ pub struct ItemCounts {
     pub lines_truncated: u64,
     /// Lines of containers that could not be unwrapped.
     pub lines_damaged: u64,
+    /// Byte sequences that are no character of the item's encoding.
+    pub characters_replaced: u64,
     /// Bytes known to be there and never framed, because the file went first.
     pub bytes_gone: u64,
     /// Time in which a file of it could have been read, had its rate limits allowed it.
@@ -142,6 +144,7 @@ impl ItemCounts {
         self.long += dropped.long.into();
         self.lines_truncated += u64::from(dropped.truncated);
         self.lines_damaged += u64::from(dropped.damaged);
+        self.characters_replaced += u64::from(dropped.replaced);
         self.land(amount, fate);
     }
 

@@ -48,7 +48,7 @@ impl Engine {
         let path = names.first().cloned().unwrap_or_else(|| Arc::from(origin.path.as_bytes()));
         let was_open = core::mem::replace(&mut old.open, false);
         let (unlinked_at, away, by_checkpoint) = (old.unlinked_at, old.away, old.by_checkpoint);
-        let modified_ns = old.modified_ns;
+        let (modified_ns, order) = (old.modified_ns, old.order);
         old.away = false;
         let (copy, successor) = (old.suspects.first().copied(), old.successor.take());
         old.state = State::Ended;
@@ -62,7 +62,7 @@ impl Engine {
         let mut tail = Tail::new(Arc::new(origin), file, path, start, now);
         tail.names.clone_from(&names);
         tail.open = was_open;
-        tail.modified_ns = modified_ns;
+        (tail.modified_ns, tail.order) = (modified_ns, order);
         tail.introduced = true;
         tail.examined = true;
         (tail.unlinked_at, tail.away) = (unlinked_at, away);

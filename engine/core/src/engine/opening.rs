@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::{Engine, Note, Op};
+use crate::frame::ByteOrder;
 use crate::position::{Nanos, Position};
 use crate::source::{FINGERPRINT_BYTES_MAX, FileId, Fingerprint, ItemId, SourceId};
 use crate::tail::State;
@@ -171,7 +172,10 @@ impl Engine {
         }
         // The guard is checked by every read; what was skipped over is checked here.
         let unseen = tail.unseen;
-        if !tail.look_before(opened.position, &opened.before) || !tail.fingerprint.admits(&opened.head) {
+        let form = self.items[tail.origin.item.0 as usize].policy.frame.form;
+        tail.order = ByteOrder::of(&opened.head);
+        let reaches = tail.look_before(opened.position, &opened.before, form);
+        if !reaches || !tail.fingerprint.admits(&opened.head) {
             self.begin_again(id, now);
             return;
         }

@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use super::counts::{Amount, Fate};
 use super::{Engine, Op};
 use crate::batch::{Batch, BatchId};
-use crate::frame::{End, Limit, Unwrapped};
+use crate::frame::{ByteOrder, Copied, End, Form, Limit, Stretch};
 use crate::ledger::Mark;
 use crate::position::{Nanos, Position, Span};
 use crate::source::{Guard, SourceId};
@@ -184,7 +184,7 @@ impl Engine {
     }
 
     fn frame_read(&mut self, id: SourceId, buffer: BytesMut, want: usize, now: Nanos, wall_ms: i64) {
-        let Some(mut unwrapped) = self.room_to_unwrap(id, &buffer) else {
+        let Some(mut copied) = self.room_to_copy(id, &buffer) else {
             // The file is read again when a batch has given its memory back.
             self.pool.settle(buffer, 0, 0);
             self.rest(id, now + self.limits.rest);
@@ -200,30 +200,41 @@ impl Engine {
         let seen = data.len();
         let short = buffer.len() < want;
         tail.extend_fingerprint(tail.framed.position, data);
+        if tail.framed.position == Position::ZERO {
+            tail.order = ByteOrder::of(data);
+        }
 
         let closing = tail.is_closing(now, item.policy.unlinked.grace);
         let rested = policy.flush_after.is_some_and(|after| now >= tail.unsettled_at + after);
-        let end = if short {
-            // What has not changed since the last look may be finished by force; what has, may not.
-            if (closing && !tail.away || rested) && seen == tail.unsettled { End::Flush } else { End::More }
-        } else {
-            End::More
+        // What has not changed since the last look may be finished by force; what has, may not.
+        let end = match short && seen == tail.unsettled {
+            true if closing && !tail.away => End::Closed,
+            true if rested => End::Flush,
+            _ => End::More,
         };
         let cautious = tail.framed.position < tail.cautious_until;
         let allowed = item.lines_allowed(now);
         let events_max = if cautious { tail.cautious_events.min(BATCH_EVENTS_MAX) } else { BATCH_EVENTS_MAX };
         let limit = Limit { events_max, lines_max: allowed.max(1) };
-        let framed = match (policy.wrapping, &mut unwrapped) {
-            (Some(wrapping), Some(bytes)) => {
+        let skipping = tail.framed.skipping;
+        let framed = match (policy.form, &mut copied) {
+            (Form::Wrapped(wrapping), Some(bytes)) => {
                 details = self.spare_details.pop().unwrap_or_default();
-                let into = Unwrapped { bytes, events: &mut events, details: &mut details };
-                policy.unwrap_lines(wrapping, data, tail.framed.skipping, end, limit, into)
+                let into = Copied { bytes, events: &mut events, details: &mut details };
+                policy.unwrap_lines(wrapping, data, skipping, end, limit, into)
             }
-            _ => policy.frame(data, tail.framed.skipping, end, limit, &mut events),
+            (Form::Encoded(charset), Some(bytes)) => {
+                details = self.spare_details.pop().unwrap_or_default();
+                let into = Copied { bytes, events: &mut events, details: &mut details };
+                let file = Stretch { bytes: data, position: tail.framed.position, order: tail.order };
+                policy.decode_lines(charset, file, skipping, end, limit, into)
+            }
+            _ => policy.frame(data, skipping, end, limit, &mut events),
         };
-        let limited = events.len() >= limit.events_max || framed.lines >= limit.lines_max;
+        let limited = events.len() >= limit.events_max || framed.lines >= limit.lines_max || framed.cramped;
         if framed.settled > 0 {
-            tail.torn = end == End::Flush && data[framed.settled - 1] != b'\n';
+            let settled = &data[..framed.settled];
+            tail.torn = end != End::More && !policy.form.begins_line(tail.order, settled);
         }
 
         let span = Span::of(tail.framed.position, framed.settled);
@@ -244,7 +255,8 @@ impl Engine {
 
         let productive = seen > tail.unsettled;
         self.counts.reads_productive += u64::from(productive);
-        let grown = Grown { short, seen, productive, closing, limited };
+        let flushed = end != End::More;
+        let grown = Grown { short, seen, productive, closing, limited, flushed };
         let before = core::mem::replace(&mut tail.framed, mark);
         tail.failures = 0;
         tail.size = if short {
@@ -255,16 +267,16 @@ impl Engine {
         let buffer_min = policy.buffer_bytes_min();
         tail.plan_next(framed.settled, grown, buffer_min, self.limits.rest.as_nanos() as u64, now);
 
-        let bytes = match unwrapped {
+        let bytes = match copied {
             None => self.pool.settle(buffer, guarded, framed.settled),
-            Some(unwrapped) => {
-                let len = unwrapped.len();
+            Some(copied) => {
+                let len = copied.len();
                 self.pool.settle(buffer, 0, 0);
-                self.pool.settle(unwrapped, 0, len)
+                self.pool.settle(copied, 0, len)
             }
         };
         if framed.settled == 0 {
-            self.spare_events.push(events);
+            self.spare(events, details);
             self.proceed(id, now);
             return;
         }
@@ -272,9 +284,9 @@ impl Engine {
         let batch_id = BatchId(self.batches);
         if events.is_empty() {
             // Everything was filtered out or skipped: settled without a word to Kafka.
-            self.spare_events.push(events);
             item.counts.settle(Amount::of_framed(&framed), framed.dropped, Fate::Acked);
             tail.ledger.sent(batch_id, span, mark, now);
+            self.spare(events, details);
             self.settle_span(id, batch_id);
             self.proceed(id, now);
             return;
@@ -297,13 +309,15 @@ impl Engine {
         self.held.push_back(id);
     }
 
-    /// A buffer for the lines that are unwrapped from a read, if its item wants that; `None` if there is no memory.
-    fn room_to_unwrap(&mut self, id: SourceId, read: &BytesMut) -> Option<Option<BytesMut>> {
-        let wrapped = self.tails.get(id).and_then(|tail| self.frame_policy(tail).wrapping).is_some();
-        if !wrapped || read.is_empty() {
+    /// A buffer for the events of a read, if they have to be copied out of it; `None` if there is no memory.
+    fn room_to_copy(&mut self, id: SourceId, read: &BytesMut) -> Option<Option<BytesMut>> {
+        let tail = self.tails.get(id);
+        let want = tail.map_or(0, |tail| self.frame_policy(tail).form.copied_bytes_max(read.len()));
+        if want == 0 {
             return Some(None);
         }
-        let buffer = self.pool.lease(read.len());
+        // A whole chunk holds what belongs together, whatever becomes of it.
+        let buffer = self.pool.lease(want.min(self.pool.chunk_bytes()));
         self.starved = buffer.is_none();
         Some(Some(buffer?))
     }
@@ -439,12 +453,15 @@ struct Grown {
     closing: bool,
     /// Framing stopped at a limit: there is more in what was read.
     limited: bool,
+    /// What is unfinished was to be settled as it is.
+    flushed: bool,
 }
 
 impl Tail {
     fn plan_next(&mut self, settled: usize, grown: Grown, buffer_min: usize, rest: u64, now: Nanos) {
         let unsettled = grown.seen - settled;
-        if grown.productive || settled > 0 {
+        // A part of a character is not flushed: it is asked for again when its time has passed again.
+        if grown.productive || settled > 0 || grown.flushed {
             self.unsettled_at = now;
         }
         let arrived_at = self.productive_at;

@@ -1,12 +1,14 @@
 //! Batches to the sink, deliveries back, and what is worth remembering.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::counts::{Amount, Fate};
 use super::{Engine, Note, Op};
-use crate::batch::{Batch, BatchId, Delivery, Outcome, Sink, TrySend};
+use crate::batch::{Batch, BatchId, Delivery, Event, Outcome, Sink, TrySend};
 use crate::checkpoint::Checkpoint;
+use crate::frame::Detail;
 use crate::ledger::Mark;
 use crate::position::{Nanos, Position};
 use crate::source::{GenerationId, SourceId};
@@ -84,13 +86,16 @@ impl Engine {
     }
 
     fn recycle(&mut self, batch: Batch) {
-        let mut events = batch.events;
         drop(batch.bytes);
+        self.spare(batch.events, batch.details);
+    }
+
+    /// Keeps lists for use again.
+    pub(super) fn spare(&mut self, mut events: Vec<Event>, mut details: Vec<Detail>) {
         if self.spare_events.len() < SPARE_EVENTS_MAX {
             events.clear();
             self.spare_events.push(events);
         }
-        let mut details = batch.details;
         if details.capacity() > 0 && self.spare_details.len() < SPARE_EVENTS_MAX {
             details.clear();
             self.spare_details.push(details);

@@ -17,30 +17,8 @@ use bytes::{BufMut, BytesMut};
 use memchr::memchr;
 
 use super::wrapped::{Stream, Wrapping};
-use super::{Dropped, End, FramePolicy, Framed, Limit, LongLine};
+use super::{Copied, Detail, Dropped, End, FramePolicy, Framed, Limit, LongLine};
 use crate::batch::Event;
-
-/// Where an event of an unwrapped line comes from.
-#[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub struct Detail {
-    /// Where its first piece begins, from the beginning of the batch's span.
-    pub place: u32,
-    /// The stream that it was written to; `None` for a line that could not be unwrapped.
-    pub stream: Option<Stream>,
-    /// The time that the runtime gave to its first piece, among the bytes of the batch; empty if there is none.
-    pub time: Event,
-}
-
-/// What is unwrapped: the bytes, the events in them, and a detail for each.
-#[derive(Debug)]
-pub struct Unwrapped<'a> {
-    /// Grows by no more than the bytes that are settled.
-    pub bytes: &'a mut BytesMut,
-    /// Ranges of `bytes`.
-    pub events: &'a mut Vec<Event>,
-    /// As many as there are events.
-    pub details: &'a mut Vec<Detail>,
-}
 
 /// A line of which a piece is there, and more is to come.
 #[derive(Default)]
@@ -82,7 +60,7 @@ struct Pass<'a, 'b> {
     skipping: bool,
     /// By stream.
     open: [Option<Open>; 2],
-    into: Unwrapped<'b>,
+    into: Copied<'b>,
     lines: u32,
     dropped: Dropped,
     safe: Safe,
@@ -115,7 +93,7 @@ impl FramePolicy {
         skipping: bool,
         end: End,
         limit: Limit,
-        into: Unwrapped<'_>,
+        into: Copied<'_>,
     ) -> Framed {
         let safe = Safe {
             at: 0,
@@ -163,7 +141,7 @@ impl Pass<'_, '_> {
             let bytes_max = self.policy.wrapped_bytes_max();
             let (len, next) = match newline {
                 Some(len) => (len, self.at + len + 1),
-                None if rest.len() > bytes_max || end == End::Flush => (rest.len(), self.file.len()),
+                None if rest.len() > bytes_max || end != End::More => (rest.len(), self.file.len()),
                 None => return false,
             };
             if self.is_anything_open() && next - self.safe.at > self.policy.group_bytes_max() {
@@ -205,7 +183,7 @@ impl Pass<'_, '_> {
 
     /// Takes back what is not settled, unless the end is forced.
     fn end(mut self, end: End) -> Framed {
-        if end == End::Flush && self.at == self.file.len() {
+        if end != End::More && self.at == self.file.len() {
             self.close_all();
             self.settle();
         }
@@ -213,7 +191,7 @@ impl Pass<'_, '_> {
         self.into.bytes.truncate(bytes);
         self.into.events.truncate(events);
         self.into.details.truncate(events);
-        Framed { settled: at, skipping: self.skipping, lines, dropped }
+        Framed { settled: at, skipping: self.skipping, lines, dropped, cramped: false }
     }
 
     /// A line that is no piece of anything: the beginning of it is an event, the rest is skipped.

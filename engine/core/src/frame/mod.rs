@@ -1,6 +1,6 @@
 //! Turns the bytes of a read into events: where each one begins and ends.
 //!
-//! The framer knows neither files nor Kafka, keeps no bytes, and copies none. It is given the bytes
+//! The framer knows neither files nor Kafka, keeps no bytes, and copies none of a plain file. It is given the bytes
 //! from a tail's `framed` position on, and answers how many of them are settled; what is not settled
 //! (an unfinished line, the last multiline event) is read again later. All that it remembers from one
 //! read to the next is one bit, [`Framed::skipping`], so position and bit are a complete checkpoint.
@@ -9,8 +9,13 @@
 //! made when no further byte could change it, and not before. So every way to cut a file into reads
 //! gives the same events. Two things are outside of that: [`End::Flush`], which takes what is there
 //! for complete, and how many lines a chunk ([`EventUnit::Chunk`]) joins.
+//!
+//! A file has one [`Form`]. `pass` cuts plain text where it is; `container` and `encoded` copy events out of files
+//! whose bytes are not the text, and say of each where it comes from.
 
+mod charset;
 mod container;
+mod encoded;
 mod pass;
 #[cfg(test)]
 mod reference;
@@ -21,11 +26,13 @@ mod wrapped;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use bytes::BytesMut;
 use regex::bytes::{Regex, RegexSet};
 
 use crate::batch::Event;
-pub use container::{Detail, Unwrapped};
-use pass::Pass;
+use crate::position::Position;
+pub use charset::{ByteOrder, Charset, NoCharset};
+use pass::{Itself, Pass};
 pub use wrapped::{Stream, Wrapping};
 
 /// What to do with a line (or multiline event) longer than [`FramePolicy::line_bytes_max`].
@@ -66,10 +73,24 @@ pub enum EventUnit {
     },
 }
 
+/// What stands in the files: the text of the events, or something that it has to be taken out of.
+#[derive(Copy, Clone, Eq, PartialEq, Debug, Default)]
+pub enum Form {
+    /// The text, to be sent as it is: [`FramePolicy::frame`].
+    #[default]
+    Plain,
+    /// Lines in the wrapping of a container runtime: [`FramePolicy::unwrap_lines`]. Not together with
+    /// [`EventUnit::Chunk`] or `multiline_start`.
+    Wrapped(Wrapping),
+    /// The text in an encoding of its own, to be sent as UTF-8: [`FramePolicy::decode_lines`].
+    Encoded(Charset),
+}
+
 /// How one collection item's files are cut into events.
 #[derive(Clone, Debug)]
 pub struct FramePolicy {
-    /// The longest line or multiline event in bytes, without its terminator; at least 1.
+    /// The longest line or multiline event in bytes, without its terminator; at least 1, and 4 where the text is in an
+    /// encoding of its own, so that each character fits.
     pub line_bytes_max: usize,
     /// What to do with a longer one.
     pub on_long_line: LongLine,
@@ -87,9 +108,8 @@ pub struct FramePolicy {
     pub include_lines: Option<RegexSet>,
     /// Events that match one of these are not sent.
     pub exclude_lines: Option<RegexSet>,
-    /// How a container runtime wraps the lines; then they are unwrapped with [`FramePolicy::unwrap_lines`]. Not
-    /// together with [`EventUnit::Chunk`] or `multiline_start`.
-    pub wrapping: Option<Wrapping>,
+    /// What the files hold.
+    pub form: Form,
 }
 
 /// What is known about the end of the bytes that are framed.
@@ -97,9 +117,11 @@ pub struct FramePolicy {
 pub enum End {
     /// More bytes may follow, directly behind these.
     More,
-    /// The file has rested at this end for [`FramePolicy::flush_after`], or is closed for good: what
-    /// is unfinished is settled as it is. Bytes that follow nevertheless begin an event of their own.
+    /// The file has rested at this end for [`FramePolicy::flush_after`]: what is unfinished is settled as it is, up to
+    /// the last whole character. Bytes that follow nevertheless begin an event of their own.
     Flush,
+    /// The file is closed for good: all of it is settled.
+    Closed,
 }
 
 /// Where to stop although there are more events in the bytes.
@@ -117,19 +139,19 @@ impl Limit {
     pub const NONE: Limit = Limit { events_max: usize::MAX, lines_max: u32::MAX };
 }
 
-/// An amount of input that was settled without being sent.
+/// An amount of input that was settled without being sent; of one pass, whose offsets have 32 bits too.
 #[derive(Copy, Clone, Eq, PartialEq, Debug, Default)]
 pub struct Tally {
     /// Lines of which nothing is sent.
     pub lines: u32,
     /// Bytes that are not sent, terminators included.
-    pub bytes: u64,
+    pub bytes: u32,
 }
 
 impl Tally {
     fn add(&mut self, lines: u32, bytes: usize) {
         self.lines += lines;
-        self.bytes += bytes as u64;
+        self.bytes += bytes as u32;
     }
 }
 
@@ -144,6 +166,8 @@ pub struct Dropped {
     pub truncated: u32,
     /// Lines that could not be unwrapped, and were taken as they are.
     pub damaged: u32,
+    /// Byte sequences that are no character of the file's encoding; each is U+FFFD in the text.
+    pub replaced: u32,
 }
 
 /// The outcome of one pass over the bytes of a read.
@@ -159,6 +183,75 @@ pub struct Framed {
     pub lines: u32,
     /// What was settled but not sent.
     pub dropped: Dropped,
+    /// There was no more room for a copy: there may be more events in the bytes.
+    pub cramped: bool,
+}
+
+/// Where an event that was copied out of the file comes from.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub struct Detail {
+    /// Where its first piece begins, from the beginning of the batch's span.
+    pub place: u32,
+    /// The stream that a container wrote it to, if it is unwrapped from the line of one.
+    pub stream: Option<Stream>,
+    /// The time that the runtime gave to its first piece, among the bytes of the batch; empty if there is none.
+    pub time: Event,
+}
+
+impl Detail {
+    fn at(place: usize) -> Detail {
+        Detail { place: place as u32, stream: None, time: Event { start: 0, len: 0 } }
+    }
+}
+
+/// What is copied out of a file: the bytes, the events in them, and a detail for each.
+#[derive(Debug)]
+pub struct Copied<'a> {
+    /// Empty at first, with room for [`Form::copied_bytes_max`] of what is read. It never grows beyond its room.
+    pub bytes: &'a mut BytesMut,
+    /// Ranges of `bytes`.
+    pub events: &'a mut Vec<Event>,
+    /// As many as there are events.
+    pub details: &'a mut Vec<Detail>,
+}
+
+/// A part of a file.
+#[derive(Copy, Clone, Debug)]
+pub struct Stretch<'a> {
+    /// Its bytes.
+    pub bytes: &'a [u8],
+    /// Where they begin.
+    pub position: Position,
+    /// What the first bytes of the file say of the order of bytes.
+    pub order: ByteOrder,
+}
+
+impl Form {
+    /// How many bytes a copy of the events of so many bytes may need; 0 if there is none to make.
+    #[must_use]
+    pub fn copied_bytes_max(&self, bytes: usize) -> usize {
+        match self {
+            Form::Plain => 0,
+            Form::Wrapped(_) => bytes,
+            Form::Encoded(_) => bytes.saturating_mul(charset::TEXT_BYTES_MAX),
+        }
+    }
+
+    /// Whether a line begins behind these bytes of a file: all that are before it, or the last few.
+    pub(crate) fn begins_line(&self, order: ByteOrder, before: &[u8]) -> bool {
+        match self {
+            Form::Plain | Form::Wrapped(_) => before.last().is_none_or(|&byte| byte == b'\n'),
+            Form::Encoded(charset) => charset.ordered(order).begins_line(before),
+        }
+    }
+
+    /// How many bytes before a position belong to a unit that goes on behind it.
+    pub(crate) fn torn_bytes(&self, position: Position) -> usize {
+        match self {
+            Form::Plain | Form::Wrapped(_) => 0,
+            Form::Encoded(charset) => charset.torn_bytes(position),
+        }
+    }
 }
 
 impl FramePolicy {
@@ -166,7 +259,7 @@ impl FramePolicy {
     ///
     /// `skipping` is what the pass before answered, false at the start of a file. Nothing is settled
     /// when an unfinished event needs more bytes than are there, which is never the case for
-    /// [`FramePolicy::buffer_bytes_min`] of them, nor for any number with [`End::Flush`].
+    /// [`FramePolicy::buffer_bytes_min`] of them, nor for any number with another end than [`End::More`].
     #[must_use]
     pub fn frame(
         &self,
@@ -176,15 +269,21 @@ impl FramePolicy {
         limit: Limit,
         events: &mut Vec<Event>,
     ) -> Framed {
-        Pass::new(self, bytes, skipping, end, limit, events).run()
+        Pass::new(self, bytes, skipping, end, limit, events, Itself).run()
     }
 
     /// The smallest read that always settles something, however long a line is.
     #[must_use]
     pub fn buffer_bytes_min(&self) -> usize {
-        if self.wrapping.is_some() {
-            return self.group_buffer_bytes_min();
+        match self.form {
+            Form::Plain => self.text_bytes_min(),
+            Form::Wrapped(_) => self.group_buffer_bytes_min(),
+            Form::Encoded(_) => charset::bytes_of_text(self.text_bytes_min()),
         }
+    }
+
+    /// The smallest text that always settles something.
+    fn text_bytes_min(&self) -> usize {
         // The longest legal line, and the two bytes that show whether it ends there.
         let line = self.line_bytes_max.max(1).saturating_add(2);
         // A multiline event ends where the line behind it is known to begin another.

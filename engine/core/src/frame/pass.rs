@@ -2,7 +2,8 @@
 //!
 //! [`Pass::settle_lines`] is the hot loop: it settles complete lines of legal length, and nothing
 //! else. Whatever stops it (a long line, an unfinished one) is one step of the slower code beneath,
-//! after which the loop goes on. There is no second implementation for the fast case.
+//! after which the loop goes on. There is no second implementation for the fast case, nor for text that had to be
+//! decoded first: what differs there is a [`Source`].
 
 use alloc::vec::Vec;
 use core::ops::ControlFlow::{self, Break, Continue};
@@ -13,8 +14,33 @@ use regex::bytes::Regex;
 use super::{CarriageReturn, Dropped, End, EventUnit, FramePolicy, Framed, Limit, LongLine};
 use crate::batch::Event;
 
+/// What places in the text are in the file that it comes from.
+pub(super) trait Source {
+    /// How many bytes of the file are the text from one place to the other. From one call to the next, places do not
+    /// go back.
+    fn file_bytes(&mut self, from: usize, to: usize) -> usize;
+
+    /// Where an event is cut that begins at `at`, of which `bytes_max` bytes are allowed and more are there.
+    fn cut(&self, at: usize, bytes_max: usize) -> usize;
+}
+
+/// The text is the file.
+pub(super) struct Itself;
+
+impl Source for Itself {
+    #[inline]
+    fn file_bytes(&mut self, from: usize, to: usize) -> usize {
+        to - from
+    }
+
+    #[inline]
+    fn cut(&self, at: usize, bytes_max: usize) -> usize {
+        at + bytes_max
+    }
+}
+
 /// Invariant: everything before `at` is settled, and is in `events`, in `dropped`, or a terminator.
-pub(super) struct Pass<'a> {
+pub(super) struct Pass<'a, S> {
     policy: &'a FramePolicy,
     /// [`FramePolicy::line_bytes_max`], at least 1.
     bytes_max: usize,
@@ -29,6 +55,7 @@ pub(super) struct Pass<'a> {
     lines: u32,
     dropped: Dropped,
     events: &'a mut Vec<Event>,
+    source: S,
 }
 
 /// What is known of the line at some place.
@@ -41,7 +68,7 @@ enum Line {
     Open,
 }
 
-impl<'a> Pass<'a> {
+impl<'a, S: Source> Pass<'a, S> {
     pub(super) fn new(
         policy: &'a FramePolicy,
         bytes: &'a [u8],
@@ -49,7 +76,8 @@ impl<'a> Pass<'a> {
         end: End,
         limit: Limit,
         events: &'a mut Vec<Event>,
-    ) -> Pass<'a> {
+        source: S,
+    ) -> Pass<'a, S> {
         assert!(bytes.len() <= u32::MAX as usize, "a read of {} bytes: offsets are 32 bits", bytes.len());
         // One step instead of a dozen doublings for a vector that is new; a recycled one has the room.
         events.reserve((bytes.len() / 256).min(limit.events_max));
@@ -65,12 +93,14 @@ impl<'a> Pass<'a> {
             lines: 0,
             dropped: Dropped::default(),
             events,
+            source,
         }
     }
 
     pub(super) fn run(mut self) -> Framed {
         while self.at < self.bytes.len() && self.within_limit() && self.step().is_continue() {}
-        Framed { settled: self.at, skipping: self.skipping, lines: self.lines, dropped: self.dropped }
+        let Pass { at, skipping, lines, dropped, .. } = self;
+        Framed { settled: at, skipping, lines, dropped, cramped: false }
     }
 
     fn step(&mut self) -> ControlFlow<()> {
@@ -107,7 +137,7 @@ impl<'a> Pass<'a> {
                 break;
             }
             if filtered && !self.policy.sends(&bytes[at..end]) {
-                self.dropped.filtered.add(1, newline + 1 - at);
+                self.dropped.filtered.add(1, self.source.file_bytes(at, newline + 1));
                 (at, open) = (newline + 1, None);
                 continue;
             }
@@ -174,7 +204,7 @@ impl<'a> Pass<'a> {
     }
 
     /// The line at `from` and whether it begins an event; `None` as long as that is open, which under
-    /// [`End::Flush`] means that there is no such line.
+    /// any end but [`End::More`] means that there is no such line.
     fn begins_event(&self, start: &Regex, from: usize) -> Option<(Line, bool)> {
         let line = self.line(from);
         let seen = match line {
@@ -199,7 +229,7 @@ impl<'a> Pass<'a> {
             Some(start) => match self.begins_event(start, next) {
                 Some((_, begins)) => begins,
                 // Lines that follow a flush are an event of their own, not lost to this one.
-                None if self.end == End::Flush => true,
+                None if self.end != End::More => true,
                 None => {
                     // The newline stays, so that the next pass still knows that a line begins behind it.
                     self.drop_long(0, newline);
@@ -214,7 +244,7 @@ impl<'a> Pass<'a> {
 
     /// Applies the policy to the event at `at`, which is known to be too long.
     fn cut(&mut self) {
-        let cut = self.at + self.bytes_max;
+        let cut = self.source.cut(self.at, self.bytes_max);
         let newlines = |from, to| memchr_iter(b'\n', &self.bytes[from..to]).count() as u32;
         match self.policy.on_long_line {
             LongLine::Split => {
@@ -245,14 +275,14 @@ impl<'a> Pass<'a> {
             self.events.push(Event { start: self.at as u32, len: (end - self.at) as u32 });
             self.lines += lines;
         } else {
-            self.dropped.filtered.add(lines, next - self.at);
+            self.dropped.filtered.add(lines, self.source.file_bytes(self.at, next));
         }
         self.at = next;
         sent
     }
 
     fn drop_long(&mut self, lines: u32, to: usize) {
-        self.dropped.long.add(lines, to - self.at);
+        self.dropped.long.add(lines, self.source.file_bytes(self.at, to));
         self.at = to;
     }
 
@@ -266,7 +296,7 @@ impl<'a> Pass<'a> {
             let next = from + len + 1;
             return if end - from > self.bytes_max { Line::Long } else { Line::Legal { end, next } };
         }
-        let flush = self.end == End::Flush;
+        let flush = self.end != End::More;
         // The newline that makes a final `\r` part of the terminator may be the next byte.
         let strip = self.policy.carriage_return == CarriageReturn::Strip && !flush;
         let terminator = usize::from(strip && seen.last() == Some(&b'\r'));

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use logdrive_core::frame::{CarriageReturn, EventUnit, FramePolicy, LongLine, Wrapping};
+use logdrive_core::frame::{CarriageReturn, EventUnit, Form, FramePolicy, LongLine, Wrapping};
 use regex::bytes::{Regex, RegexSet};
 
-use super::{Judge, legal_name, on_refused};
+use super::{Judge, encoding, legal_name, on_refused};
 use crate::config::patterns::{check_exclude, check_include};
 use crate::config::plan::{Format, FramePlan, ItemPlan, Origin, Partition, RecordKey, Symlinks};
 use crate::config::problem::{At, Placed};
@@ -26,9 +26,9 @@ const JSON_GROWTH_MAX: u64 = 6;
 /// below the default of `message_bytes_max`.
 const ECS_LINE_BYTES: u64 = 160_000;
 
-/// The default of `line_bytes_max` for containers: with it, what has to be read at once always fits into a read
-/// buffer of the smallest size.
-const CONTAINER_LINE_BYTES: u64 = 128 * 1024;
+/// The default of `line_bytes_max` where lines are copied out of the files: with it, what has to be read at once always
+/// fits into a read buffer of the smallest size, and what is made of it too.
+const COPIED_LINE_BYTES: u64 = 128 * 1024;
 
 /// The longest line that becomes a record of at most `message_bytes_max` whatever it holds: as it is, or in a document
 /// with fields of so many bytes (names and values, and six more for each).
@@ -157,13 +157,10 @@ fn frame(section: &Section, format: &Format, judge: &mut Judge<'_>) -> Option<Fr
     if is_chunk {
         one_span_of_the_file(section, format, carriage_return, judge);
     }
-    let wrapping = match section.word("item.container") {
-        "docker" => Some(Wrapping::Docker),
-        "cri" => Some(Wrapping::Cri),
-        _ => None,
-    };
+    let form = form(section, judge)?;
+    let is_wrapped = matches!(form, Form::Wrapped(_));
     let multiline = section.table("item.multiline").is_some();
-    if wrapping.is_some() {
+    if is_wrapped {
         unwrapped_one_by_one(section, is_chunk, judge);
     }
     if multiline && section.has("item.flush_after") {
@@ -179,7 +176,7 @@ fn frame(section: &Section, format: &Format, judge: &mut Judge<'_>) -> Option<Fr
     let include_lines = regexes(section, "item.include_lines", judge);
     let exclude_lines = regexes(section, "item.exclude_lines", judge);
     let line_bytes_max = match format {
-        _ if wrapping.is_some() && !section.has("item.line_bytes_max") => CONTAINER_LINE_BYTES,
+        _ if form != Form::Plain && !section.has("item.line_bytes_max") => COPIED_LINE_BYTES,
         Format::Ecs { .. } if !section.has("item.line_bytes_max") => ECS_LINE_BYTES,
         _ => section.size("item.line_bytes_max"),
     };
@@ -203,8 +200,32 @@ fn frame(section: &Section, format: &Format, judge: &mut Judge<'_>) -> Option<Fr
         },
         include_lines: include_lines?,
         exclude_lines: exclude_lines?,
-        wrapping,
+        form,
     }))
+}
+
+/// What the files hold.
+fn form(section: &Section, judge: &mut Judge<'_>) -> Option<Form> {
+    let charset = match section.text("item.encoding") {
+        Some(label) => judge.accept(section, "item.encoding", encoding::named(&label)).map(Some)?,
+        None => None,
+    };
+    let wrapping = match section.word("item.container") {
+        "docker" => Some(Wrapping::Docker),
+        "cri" => Some(Wrapping::Cri),
+        _ => None,
+    };
+    match (wrapping, charset) {
+        (None, None) => Some(Form::Plain),
+        (Some(wrapping), None) => Some(Form::Wrapped(wrapping)),
+        (None, Some(charset)) => Some(Form::Encoded(charset)),
+        (Some(_), Some(_)) => {
+            let why = "`encoding` is for files that are not UTF-8, and `container` for those of a container \
+                       runtime, which are; choose one";
+            judge.refuse(&section.at("item.encoding"), why);
+            None
+        }
+    }
 }
 
 /// Events of containers are copied out of the file line by line.

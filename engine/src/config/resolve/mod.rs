@@ -2,6 +2,7 @@
 //! that must be there. Every problem is collected; a plan comes out only when there is none.
 
 mod credentials;
+mod encoding;
 mod etcd;
 mod item;
 mod kafka;
@@ -17,6 +18,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use logdrive_core::frame::Form;
+
 use super::keys::{Fallback, ITEM};
 use super::patterns::Patterns;
 use super::plan::{
@@ -26,6 +29,7 @@ use super::plan::{
 use super::problem::{At, Problem};
 use super::secret::Secret;
 use super::start::ReadFrom;
+use super::units;
 use super::written::{FileConfig, Section, heading};
 use crate::logging::LogFormat;
 
@@ -310,9 +314,9 @@ fn dead_letters_rest(
 
 /// What must be in memory at once to settle a line of an item, in bytes.
 fn held_bytes_max(item: &ItemPlan) -> u64 {
-    match item.frame.wrapping {
-        None => item.frame.line_bytes_max as u64,
-        Some(_) => item.frame.buffer_bytes_min() as u64,
+    match item.frame.form {
+        Form::Plain => item.frame.line_bytes_max as u64,
+        Form::Wrapped(_) | Form::Encoded(_) => item.frame.buffer_bytes_min() as u64,
     }
 }
 
@@ -323,7 +327,9 @@ fn limits(top: &Section, host: &Host, lines: impl Iterator<Item = u64>, judge: &
         judge.refuse(
             &top.at("limits.in_flight"),
             format!(
-                "`in_flight` must hold at least {LINES_IN_FLIGHT_MIN} of the longest lines (`line_bytes_max`)"
+                "`in_flight` must hold at least {LINES_IN_FLIGHT_MIN} of the longest lines (`line_bytes_max`), which \
+                 need {} each while they are read",
+                units::size(longest)
             ),
         );
     }

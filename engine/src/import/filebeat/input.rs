@@ -16,7 +16,6 @@ const LEFT: &[(&str, &str)] = &[
     ("tags", "tags are not added to records; item.fields could carry one"),
     ("publisher_pipeline", "not needed"),
     ("keep_null", "lines are not parsed"),
-    ("encoding", "lines are sent as they are in the file"),
     ("scan_frequency", "not needed: new files are reported by the kernel; see watch.reconcile"),
     (
         "prospector.scanner.check_interval",
@@ -48,11 +47,9 @@ const LEFT: &[(&str, &str)] = &[
         "links are followed as item.symlinks says: if they belong to the owner of the target",
     ),
     ("prospector.scanner.resend_on_touch", "a file that is only touched is not sent again"),
-    ("combine_partial", "the lines of container runtimes are not taken apart"),
-    ("stream", "the lines of container runtimes are not taken apart: both streams are sent"),
-    ("format", "the lines of container runtimes are not taken apart"),
-    ("cri", "the lines of container runtimes are not taken apart"),
-    ("containers.stream", "the lines of container runtimes are not taken apart: both streams are sent"),
+    ("combine_partial", "not needed: the pieces of a line are always joined"),
+    ("partial", "not needed: the pieces of a line are always joined"),
+    ("cri", "not needed: see item.container"),
 ];
 
 /// Carries one input over, if it reads files.
@@ -61,12 +58,7 @@ pub(super) fn item(input: &Node, tree: &Node, output: &Output, transfer: &mut Tr
     let kind = input.take("type").or_else(|| input.take("input_type"));
     let mut item = Section::new(&input.at);
     match kind.map_or(Some("log"), Node::text) {
-        Some("log" | "filestream") => {}
-        Some("container" | "docker") => {
-            let what =
-                "each line is sent as the container runtime wrote it, with its frame around the message";
-            transfer.note(kind.unwrap_or(input), Fate::Changed, what);
-        }
+        Some("log" | "filestream" | "container" | "docker") => {}
         other => {
             input.take_all();
             let what = format!("an input of type {}: Logdrive reads files", other.unwrap_or("?"));
@@ -75,6 +67,21 @@ pub(super) fn item(input: &Node, tree: &Node, output: &Output, transfer: &mut Tr
         }
     }
     paths(input, transfer, &mut item);
+    match kind.and_then(Node::text) {
+        Some("container") => container(kind.unwrap_or(input), input, transfer, &mut item),
+        Some("docker") => {
+            transfer.container(kind.unwrap_or(input), &mut item, "docker");
+            stream(input, "containers.stream", transfer);
+        }
+        _ => {}
+    }
+    let list = input.look("parsers").map(Node::elements).unwrap_or_default();
+    for parser in list.iter().filter_map(|parser| parser.look("container")) {
+        container(parser, parser, transfer, &mut item);
+    }
+    if let Some(node) = input.take("encoding") {
+        transfer.encoding(node, &mut item);
+    }
     if let Some(id) = input.take("id")
         && let Some(text) = transfer.text(id)
     {
@@ -96,6 +103,29 @@ pub(super) fn item(input: &Node, tree: &Node, output: &Output, transfer: &mut Tr
     parsers(input, transfer, &mut item);
     transfer.leave(input, LEFT);
     Some(item)
+}
+
+/// The settings of an input or of a parser for the logs of containers, which stands at `node`.
+fn container(node: &Node, settings: &Node, transfer: &mut Transfer, item: &mut Section) {
+    let format = settings.take("format").and_then(Node::text).unwrap_or("auto");
+    match format {
+        "docker" | "cri" => transfer.container(node, item, format),
+        _ => transfer.any_container(node, item),
+    }
+    stream(settings, "stream", transfer);
+}
+
+/// Which of the streams of a container is wanted.
+fn stream(settings: &Node, from: &str, transfer: &mut Transfer) {
+    let Some(node) = settings.take(from) else { return };
+    match node.text() {
+        Some("all") => transfer.note(node, Fate::Carried, "both streams are sent"),
+        _ => transfer.note(
+            node,
+            Fate::Left,
+            "both streams are sent; documents and headers say which (`stream`)",
+        ),
+    }
 }
 
 fn begins_at_end(input: &Node, transfer: &mut Transfer) -> bool {
@@ -291,11 +321,9 @@ fn parsers(input: &Node, transfer: &mut Transfer, item: &mut Section) {
         for entry in parser.entries() {
             match &entry.name[..] {
                 "multiline" => multiline(entry, transfer, item),
-                "container" => {
-                    entry.take_all();
-                    let what = "each line is sent as the container runtime wrote it, with its frame around the message";
-                    transfer.note(entry, Fate::Changed, what);
-                }
+                "container" if entry.entries().is_empty() => entry.take_all(),
+                // Its settings are accounted for.
+                "container" => {}
                 _ => {
                     entry.take_all();
                     transfer.note(entry, Fate::Left, "lines are not parsed; do it where they are consumed");

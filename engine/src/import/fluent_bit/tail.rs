@@ -9,9 +9,9 @@ use crate::import::transfer::Transfer;
 use crate::import::tree::Node;
 
 const LEFT: &[(&str, &str)] = &[
-    ("parser", "lines are not parsed; do it where they are consumed"),
-    ("docker_mode", "the lines of container runtimes are not taken apart"),
-    ("docker_mode_parser", "the lines of container runtimes are not taken apart"),
+    ("docker_mode", "not needed: the pieces of a line are joined; see item.container"),
+    ("docker_mode_flush", "not needed: the pieces of a line are joined; see item.container"),
+    ("docker_mode_parser", "lines that are unwrapped are not joined by a pattern"),
     ("key", "documents carry the line as message"),
     ("path_key", "documents carry the path as log.file.path"),
     ("offset_key", "documents carry the position as log.offset"),
@@ -38,8 +38,6 @@ const LEFT: &[(&str, &str)] = &[
     ("alias", "not needed: metrics carry the item's name"),
     ("log_level", "see log.level"),
     ("processors", "Logdrive does not change events; do it where they are consumed"),
-    ("unicode.encoding", "lines are sent as they are in the file"),
-    ("generic.encoding", "lines are sent as they are in the file"),
 ];
 
 /// Carries one input over, if it is `tail` and a Kafka output takes what it reads.
@@ -93,9 +91,45 @@ pub(super) fn item(
     {
         transfer.set(&mut item, "item.exclude_lines", node, vec!["^$".to_owned()], None);
     }
+    container(input, transfer, &mut item);
+    for from in ["unicode.encoding", "generic.encoding"] {
+        if let Some(node) = input.take(from) {
+            encoding(node, transfer, &mut item);
+        }
+    }
     multiline(input, tree, transfer, &mut item);
     transfer.leave(input, LEFT);
     Some(item)
+}
+
+/// The parsers of container runtimes, which are named in both ways to parse lines.
+fn container(input: &Node, transfer: &mut Transfer, item: &mut Section) {
+    const RUNTIMES: [&str; 2] = ["docker", "cri"];
+    if let Some(node) = input.look("multiline.parser") {
+        let names = node.elements().iter().filter_map(Node::text).flat_map(|names| names.split(','));
+        let found: Vec<&str> = names.map(str::trim).filter(|name| RUNTIMES.contains(name)).collect();
+        match found[..] {
+            [] => {}
+            [runtime] => transfer.container(node, item, runtime),
+            _ => transfer.any_container(node, item),
+        }
+    }
+    let Some(node) = input.take("parser") else { return };
+    match node.text().filter(|name| RUNTIMES.contains(name)) {
+        Some(runtime) => transfer.container(node, item, runtime),
+        None => transfer.note(node, Fate::Left, "lines are not parsed; do it where they are consumed"),
+    }
+}
+
+fn encoding(node: &Node, transfer: &mut Transfer, item: &mut Section) {
+    match node.text() {
+        Some("auto") => {
+            let what =
+                "each file is looked at there; write `encoding = \"utf-16\"` for those that are UTF-16";
+            transfer.note(node, Fate::Left, what);
+        }
+        _ => transfer.encoding(node, item),
+    }
 }
 
 fn long_lines(input: &Node, transfer: &mut Transfer, item: &mut Section) {
@@ -114,8 +148,10 @@ fn long_lines(input: &Node, transfer: &mut Transfer, item: &mut Section) {
 /// Both ways to join lines: a multiline parser, and the older one with the parser of a first line.
 fn multiline(input: &Node, tree: &Node, transfer: &mut Transfer, item: &mut Section) {
     if let Some(node) = input.take("multiline.parser") {
-        for name in transfer.texts_with_commas(node) {
-            named_parser(&name, node, tree, transfer, item);
+        let names = transfer.texts_with_commas(node);
+        // Those of container runtimes are accounted for.
+        for name in names.iter().filter(|name| !["docker", "cri"].contains(&&name[..])) {
+            named_parser(name, node, tree, transfer, item);
         }
     }
     let is_on = input.take("multiline").and_then(Node::flag) == Some(true);
@@ -156,19 +192,9 @@ fn named<'a>(tree: &'a Node, list: &str, name: &str) -> Option<&'a Node> {
 
 fn named_parser(name: &str, node: &Node, tree: &Node, transfer: &mut Transfer, item: &mut Section) {
     let Some(parser) = named(tree, "multiline_parsers", name) else {
-        let (fate, what) = match name {
-            "docker" | "cri" => (
-                Fate::Changed,
-                "each line is sent as the container runtime wrote it, with its frame around the message",
-            ),
-            _ => (
-                Fate::Left,
-                "the parser is not in this file; write an expression for the lines that begin an event, as \
-                 item.multiline.start",
-            ),
-        };
-        transfer.note(node, fate, &format!("{name}: {what}"));
-        return;
+        let what = "the parser is not in this file; write an expression for the lines that begin an event, as \
+                    item.multiline.start";
+        return transfer.note(node, Fate::Left, &format!("{name}: {what}"));
     };
     let first = rules(parser).into_iter().find(|(state, _)| state == "start_state");
     let Some((_, regex)) = first else {

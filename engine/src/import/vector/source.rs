@@ -1,4 +1,4 @@
-//! The source `file`.
+//! The sources `file` and `kubernetes_logs`.
 
 use std::time::Duration;
 
@@ -28,16 +28,37 @@ const LEFT: &[(&str, &str)] = &[
     ("remove_after", "Logdrive deletes no file; logrotate does"),
     ("rotate_wait_secs", "not needed: a rotated file is read to its end"),
     ("rotate_wait", "not needed: a rotated file is read to its end"),
-    ("encoding", "lines are sent as they are in the file"),
     ("acknowledgements", "not needed: nothing but an acknowledgement of Kafka moves a position"),
 ];
+
+/// Of `kubernetes_logs` alone.
+const LEFT_OF_KUBERNETES: &[(&str, &str)] = &[
+    ("auto_partial_merge", "not needed: the pieces of a line are always joined"),
+    ("max_merged_line_bytes", "see item.line_bytes_max"),
+    ("extra_field_selector", PODS),
+    ("extra_label_selector", PODS),
+    ("extra_namespace_label_selector", PODS),
+    ("pod_annotation_fields", FIELDS),
+    ("namespace_annotation_fields", FIELDS),
+    ("node_annotation_fields", FIELDS),
+    ("insert_namespace_fields", FIELDS),
+    ("ingestion_timestamp_field", "documents carry the time of reading as event.created"),
+    ("self_node_name", "not needed: Kubernetes is not asked"),
+    ("kube_config_file", "not needed: Kubernetes is not asked"),
+    ("use_apiserver_cache", "not needed: Kubernetes is not asked"),
+    ("delay_deletion_ms", "not needed: Kubernetes is not asked"),
+    ("fingerprint_lines", "not needed: files are known by inode, birth time and content"),
+];
+const PODS: &str =
+    "Kubernetes is not asked: write globs over the names in the paths as item.include or item.exclude";
+const FIELDS: &str = "documents carry what the path says: namespace, pod and container";
 
 /// Carries one source over, if it reads files and a Kafka sink takes them.
 pub(super) fn item(source: &Node, sink: Option<&Sink>, transfer: &mut Transfer) -> Option<Section> {
     let kind = source.take("type").and_then(Node::text).unwrap_or("?");
     let sink = match (kind, sink) {
-        ("file", Some(sink)) => sink,
-        ("file", None) => {
+        ("file" | "kubernetes_logs", Some(sink)) => sink,
+        ("file" | "kubernetes_logs", None) => {
             source.take_all();
             transfer.note(source, Fate::Left, "no sink of type kafka takes it");
             return None;
@@ -55,6 +76,12 @@ pub(super) fn item(source: &Node, sink: Option<&Sink>, transfer: &mut Transfer) 
             let globs = transfer.texts(node);
             transfer.globs(node, &mut item, path, globs);
         }
+    }
+    if kind == "kubernetes_logs" {
+        kubernetes(source, transfer, &mut item);
+    }
+    if let Some(charset) = source.take("encoding.charset") {
+        transfer.encoding(charset, &mut item);
     }
     if let Some((node, topic)) = &sink.topic {
         transfer.set(&mut item, "item.topic", node, topic.clone(), None);
@@ -90,6 +117,27 @@ pub(super) fn item(source: &Node, sink: Option<&Sink>, transfer: &mut Transfer) 
     }
     transfer.leave(source, LEFT);
     Some(item)
+}
+
+/// The logs of the containers of a node.
+fn kubernetes(source: &Node, transfer: &mut Transfer, item: &mut Section) {
+    let _ = item.set("item.include", vec!["/var/log/pods/*/*/*.log".to_owned()]);
+    transfer.any_container(source, item);
+    if let Some(node) = source.take("include_paths_glob_patterns") {
+        for glob in transfer.texts(node).iter().filter(|glob| *glob != "**/*") {
+            transfer.note(
+                node,
+                Fate::Left,
+                &format!("{glob:?}: name the files of these pods as item.include"),
+            );
+        }
+    }
+    if let Some(node) = source.take("exclude_paths_glob_patterns") {
+        let whole = |glob: String| if glob.starts_with("**/") { format!("/{glob}") } else { glob };
+        let globs = transfer.texts(node).into_iter().map(whole).collect();
+        transfer.globs(node, item, "item.exclude", globs);
+    }
+    transfer.leave(source, LEFT_OF_KUBERNETES);
 }
 
 fn read_from(source: &Node, transfer: &mut Transfer, item: &mut Section) {

@@ -1,6 +1,7 @@
 //! The engine against a small world, told as scripts with exact endings.
 
 mod balance;
+mod encodings;
 mod fairness;
 mod pacing;
 mod renames;

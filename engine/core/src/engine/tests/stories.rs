@@ -9,6 +9,7 @@ use core::time::Duration;
 use expect_test::{Expect, expect};
 
 use super::world::{World, item_policy, limits};
+use crate::frame::{Form, Wrapping};
 use crate::plan::{ItemPolicy, ReadFrom};
 
 fn check(script: &str, expected: Expect) {
@@ -327,7 +328,7 @@ fn k08_refused_records_are_found_by_halves_and_the_others_arrive_once_and_in_ord
 #[test]
 fn k08_lines_of_containers_that_are_interleaved_are_refused_together_and_the_file_goes_on() {
     check_with(
-        |item| item.frame.wrapping = Some(crate::frame::Wrapping::Cri),
+        |item| item.frame.form = Form::Wrapped(Wrapping::Cri),
         "append a \"2026-01-02T03:04:05Z stdout P a\\n2026-01-02T03:04:05Z stderr F x\\n\
          2026-01-02T03:04:05Z stdout F b\\n2026-01-02T03:04:05Z stdout F c\\n\"; list; wait 30; refuse #1; wait 500; \
          refuse #2; wait 500; ack #3; wait 10; counts; positions",

@@ -19,7 +19,7 @@ use crate::batch::{Batch, Delivery, Outcome, Sink, TrySend};
 use crate::checkpoint::Checkpoint;
 use crate::discover::{Entry, Listing};
 use crate::engine::{Amount, Engine, Note, Op, OpenFailure, Opened, ReadRequest, Start};
-use crate::frame::{CarriageReturn, EventUnit, FramePolicy, LongLine};
+use crate::frame::{CarriageReturn, EventUnit, Form, FramePolicy, LongLine};
 use crate::plan::{ItemPolicy, Limits, ReadFrom, UnlinkedHold};
 use crate::position::{Nanos, Position};
 use crate::source::{FileId, GUARD_BYTES_MAX, GenerationId, ItemId, SourceId};
@@ -34,7 +34,7 @@ pub(super) fn frame_policy() -> FramePolicy {
         unit: EventUnit::Line,
         include_lines: None,
         exclude_lines: None,
-        wrapping: None,
+        form: Form::Plain,
     }
 }
 
@@ -112,6 +112,13 @@ impl Sink for Broker {
     fn poll_delivery(&mut self) -> Option<Delivery> {
         self.done.pop_front()
     }
+}
+
+/// Bytes that are written as two digits each, spaces aside.
+fn unhex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> =
+        text.chars().filter_map(|digit| digit.to_digit(16)).map(|digit| digit as u8).collect();
+    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
 
 struct File {
@@ -212,8 +219,9 @@ impl World {
         let (first, second) = rest.split_once(' ').unwrap_or((rest, ""));
         let path = format!("/l/{first}").into_bytes();
         match verb {
-            "append" | "create" => {
+            "append" | "create" | "bytes" => {
                 let text = second.trim_matches('"').replace("\\n", "\n").replace("\\r", "\r");
+                let bytes = if verb == "bytes" { unhex(&text) } else { text.into_bytes() };
                 let ino = *self.names.entry(path).or_insert_with(|| {
                     self.births += 1;
                     // Inode numbers are handed out again and again; the birth time tells apart.
@@ -223,7 +231,7 @@ impl World {
                     ino
                 });
                 let file = self.files.get_mut(&ino).unwrap();
-                file.content.extend_from_slice(text.as_bytes());
+                file.content.extend_from_slice(&bytes);
                 file.modified_ns = self.now.0 as i64;
                 self.hint(ino);
             }

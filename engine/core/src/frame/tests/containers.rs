@@ -9,7 +9,6 @@ use proptest::prelude::*;
 
 use super::super::wrapped::{Stream, Wrapping};
 use super::*;
-use crate::frame::container::Unwrapped;
 
 const TIME: &str = "2026-01-02T03:04:05.1Z";
 
@@ -53,7 +52,7 @@ impl Seen {
         let (mut bytes, mut events, mut details) =
             (BytesMut::with_capacity(file.len()), Vec::new(), Vec::new());
         let room = bytes.as_ptr();
-        let into = Unwrapped { bytes: &mut bytes, events: &mut events, details: &mut details };
+        let into = Copied { bytes: &mut bytes, events: &mut events, details: &mut details };
         let framed = policy.unwrap_lines(wrapping, file, self.skipping, end, limit, into);
         assert!(file.is_empty() || bytes.as_ptr() == room, "what is unwrapped is no longer than the file");
         assert!(bytes.len() <= framed.settled);

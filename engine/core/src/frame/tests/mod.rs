@@ -1,6 +1,7 @@
 //! The framer against the naive splitter of `reference`, for every small input and many larger ones.
 
 mod containers;
+mod encoded;
 mod stories;
 
 use std::vec::Vec;
@@ -8,7 +9,7 @@ use std::vec::Vec;
 use proptest::prelude::*;
 use regex::bytes::{Regex, RegexSet};
 
-use super::reference::{Reader, Reference, consumer_lines, reference};
+use super::reference::{Reader, Reference, Text, consumer_lines, reference};
 use super::*;
 
 fn lines_of(line_bytes_max: usize) -> FramePolicy {
@@ -21,7 +22,7 @@ fn lines_of(line_bytes_max: usize) -> FramePolicy {
         unit: EventUnit::Line,
         include_lines: None,
         exclude_lines: None,
-        wrapping: None,
+        form: Form::Plain,
     }
 }
 
@@ -38,9 +39,9 @@ impl Reader {
         self.pass(policy, file, End::More, Limit::NONE)
     }
 
-    fn flush(mut self, policy: &FramePolicy, file: &[u8]) -> Reference {
-        self.pass(policy, file, End::Flush, Limit::NONE);
-        assert_eq!(self.settled, file.len(), "a flush settles everything");
+    fn close(mut self, policy: &FramePolicy, file: &[u8]) -> Reference {
+        self.pass(policy, file, End::Closed, Limit::NONE);
+        assert_eq!(self.settled, file.len(), "a file that is closed is settled");
         self.seen
     }
 }
@@ -63,36 +64,46 @@ fn small_policies(line_bytes_max: usize) -> Vec<FramePolicy> {
 /// Checks a string and all that continue it. `states[i]` is where one pass over its first `i` bytes
 /// ends. To continue from `states[i]` with the whole string must end where one pass over all of it
 /// does; by induction over the reads, so does every chunking.
-fn walk(policy: &FramePolicy, text: &mut Vec<u8>, states: &mut Vec<Reader>, bytes_max: usize) {
+fn walk(all: &Walk<'_>, file: &mut Vec<u8>, states: &mut Vec<Reader>) {
+    let policy = all.policy;
     let mut whole = Reader::default();
-    whole.more(policy, text);
+    whole.more(policy, file);
     for state in states.iter() {
         let mut continued = state.clone();
-        continued.more(policy, text);
-        assert_eq!(continued, whole, "{policy:?} {text:?} from {state:?}");
+        continued.more(policy, file);
+        assert_eq!(continued, whole, "{policy:?} {file:x?} from {state:?}");
     }
     let mut one_by_one = Reader::default();
-    while one_by_one.pass(policy, text, End::More, Limit { events_max: 1, lines_max: 9 }) > 0 {}
-    assert_eq!(one_by_one, whole, "{policy:?} {text:?}");
+    while one_by_one.pass(policy, file, End::More, Limit { events_max: 1, lines_max: 9 }) > 0 {}
+    assert_eq!(one_by_one, whole, "{policy:?} {file:x?}");
 
-    let unsettled = text.len() - whole.settled;
-    assert!(unsettled < policy.buffer_bytes_min(), "{policy:?} {text:?}");
+    let unsettled = file.len() - whole.settled;
+    assert!(unsettled < policy.buffer_bytes_min(), "{policy:?} {file:x?}");
+    let text = (all.text)(file);
     if policy.multiline_start.is_none() {
-        let lines_end = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-        assert!(whole.settled >= lines_end, "{policy:?} {text:?}");
+        let lines_end = text.bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        assert!(text.place_of(whole.settled) >= lines_end, "{policy:?} {file:x?}");
     }
-    let finished = whole.clone().flush(policy, text);
-    assert_eq!(finished, reference(policy, text), "{policy:?} {text:?}");
+    let finished = whole.clone().close(policy, file);
+    assert_eq!(finished, reference(policy, &text), "{policy:?} {file:x?}");
 
-    if text.len() < bytes_max {
+    if file.len() < all.bytes_max {
         states.push(whole);
-        for byte in *b"a\n\r" {
-            text.push(byte);
-            walk(policy, text, states, bytes_max);
-            text.pop();
+        for byte in all.alphabet {
+            file.push(*byte);
+            walk(all, file, states);
+            file.pop();
         }
         states.pop();
     }
+}
+
+/// All files of some length and bytes, and what is made of them.
+struct Walk<'a> {
+    policy: &'a FramePolicy,
+    text: &'a dyn Fn(&[u8]) -> Text,
+    alphabet: &'a [u8],
+    bytes_max: usize,
 }
 
 #[test]
@@ -100,7 +111,8 @@ fn every_chunking_of_every_small_string_equals_the_naive_splitter() {
     for line_bytes_max in 1..=4 {
         for policy in small_policies(line_bytes_max) {
             let bytes_max = if policy.multiline_start.is_none() { 8 } else { 7 };
-            walk(&policy, &mut Vec::new(), &mut Vec::new(), bytes_max);
+            let all = Walk { policy: &policy, text: &Text::plain, alphabet: b"a\n\r", bytes_max };
+            walk(&all, &mut Vec::new(), &mut Vec::new());
         }
     }
 }
@@ -116,7 +128,8 @@ fn every_chunking_one_by_one_for_tiny_strings() {
                 for at in (1..5).filter(|at| cuts >> (at - 1) & 1 == 1) {
                     reader.more(&policy, &text[..at]);
                 }
-                assert_eq!(reader.flush(&policy, &text), reference(&policy, &text), "{policy:?} {text:?}");
+                let expected = reference(&policy, &Text::plain(&text));
+                assert_eq!(reader.close(&policy, &text), expected, "{policy:?} {text:?}");
             }
         }
     }
@@ -184,7 +197,7 @@ proptest! {
             let settled = reader.pass(&policy, &text[..read], End::More, Limit { events_max, lines_max });
             prop_assert!(settled > 0 || !full, "a full buffer must settle something");
         }
-        prop_assert_eq!(reader.flush(&policy, &text), reference(&policy, &text));
+        prop_assert_eq!(reader.close(&policy, &text), reference(&policy, &Text::plain(&text)));
     }
 
     /// The hot loop, the multiline code and filters that let all pass are one semantics.
@@ -195,9 +208,9 @@ proptest! {
         };
         let filtered = FramePolicy { include_lines: set("(?s-u:^.*$)"), ..plain.clone() };
         let multiline = FramePolicy { multiline_start: regex("(?-u)^"), ..plain.clone() };
-        let expected = Reader::default().flush(&plain, &text);
-        prop_assert_eq!(&Reader::default().flush(&filtered, &text), &expected);
-        prop_assert_eq!(&Reader::default().flush(&multiline, &text), &expected);
+        let expected = Reader::default().close(&plain, &text);
+        prop_assert_eq!(&Reader::default().close(&filtered, &text), &expected);
+        prop_assert_eq!(&Reader::default().close(&multiline, &text), &expected);
     }
 
     #[test]
@@ -212,11 +225,15 @@ proptest! {
             size = (size + growth).min(text.len());
             reader.pass(&chunks, &text[..size], End::More, Limit { events_max, lines_max });
         }
-        let mut got = reader.flush(&chunks, &text);
+        let mut got = reader.close(&chunks, &text);
         for event in &got.events {
             prop_assert!(event.len() <= bytes_max || !event.contains(&b'\n'), "{event:?}");
         }
         got.events = got.events.iter().flat_map(|event| consumer_lines(&lines, event)).collect();
-        prop_assert_eq!(got, reference(&lines, &text));
+        let expected = reference(&lines, &Text::plain(&text));
+        // A chunk has the place of its first line.
+        prop_assert!(got.places.iter().all(|place| expected.places.contains(place)));
+        got.places.clone_from(&expected.places);
+        prop_assert_eq!(got, expected);
     }
 }
