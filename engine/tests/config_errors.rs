@@ -112,6 +112,7 @@ fn g01_an_encoding_that_files_cannot_be_read_in() {
     let names = ["gkb", "utf16", "cp437", "x-user-defined", "", "iso-2022-jp"];
     let mut lines: Vec<String> = names.iter().map(|name| shown(&format!("encoding = {name:?}"))).collect();
     lines.push(shown("encoding = 'gbk'\ncontainer = 'cri'"));
+    lines.push(shown("encoding = 'utf-16le'\nread_from = '-1h'"));
     expect![[r#"
         error: a.toml:8:1: "gkb" is no name of an encoding (did you mean `gbk`?); names are those of the Encoding Standard, like "utf-16", "gbk" or "windows-1252"
         error: a.toml:8:1: "utf16" is no name of an encoding (did you mean `utf-16`?); names are those of the Encoding Standard, like "utf-16", "gbk" or "windows-1252"
@@ -119,7 +120,8 @@ fn g01_an_encoding_that_files_cannot_be_read_in() {
         error: a.toml:8:1: "x-user-defined" is no name of an encoding; names are those of the Encoding Standard, like "utf-16", "gbk" or "windows-1252"
         error: a.toml:8:12: `encoding` is empty
         error: a.toml:8:1: files in "iso-2022-jp" cannot be read: what a byte means there depends on those before it, and after a restart a file is read on from its middle; have them written as "utf-8"
-        error: a.toml:8:1: `encoding` is for files that are not UTF-8, and `container` for those of a container runtime, which are; choose one"#]].assert_eq(&lines.join("\n"));
+        error: a.toml:8:1: `encoding` is for files that are not UTF-8, and `container` for those of a container runtime, which are; choose one
+        error: a.toml:9:1: `read_from` cannot look for a time in files in UTF-16; "beginning" and "end" it can"#]].assert_eq(&lines.join("\n"));
     check(&with("", "", "encoding = 'GBK'\nmultiline = { start = '^a' }"), expect!["accepted; 0 warnings"]);
     let long = "encoding = 'gbk'\nline_bytes_max = '1008kB'\nmultiline = { start = '^a' }";
     let refused =

@@ -83,7 +83,9 @@ impl Charset {
         self.encoding.new_decoder_without_bom_handling()
     }
 
-    fn is_utf16(self) -> bool {
+    /// Whether a character is made of units of two bytes: no byte of such a file means anything alone.
+    #[must_use]
+    pub fn is_utf16(self) -> bool {
         self.encoding == UTF_16LE || self.encoding == UTF_16BE
     }
 

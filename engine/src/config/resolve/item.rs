@@ -9,6 +9,7 @@ use super::{Judge, encoding, legal_name, on_refused};
 use crate::config::patterns::{check_exclude, check_include};
 use crate::config::plan::{Format, FramePlan, ItemPlan, Origin, Partition, RecordKey, Symlinks};
 use crate::config::problem::{At, Placed};
+use crate::config::start::ReadFrom;
 use crate::config::units;
 use crate::config::written::Section;
 
@@ -79,6 +80,12 @@ pub(super) fn plan(section: &Section, message_bytes_max: u64, judge: &mut Judge<
     };
     let format = format(section, judge);
     let frame = frame(section, &format, judge);
+    let read_from = section.start("item.read_from");
+    let is_utf16 = |frame: &FramePlan| matches!(frame.0.form, Form::Encoded(charset) if charset.is_utf16());
+    if matches!(read_from, ReadFrom::Since(_)) && frame.as_ref().is_some_and(is_utf16) {
+        let why = "`read_from` cannot look for a time in files in UTF-16; \"beginning\" and \"end\" it can";
+        judge.refuse(&section.at("item.read_from"), why);
+    }
     if let Some(frame) = &frame {
         largest_record(section, frame, &format, message_bytes_max, judge);
     }
@@ -87,7 +94,7 @@ pub(super) fn plan(section: &Section, message_bytes_max: u64, judge: &mut Judge<
         _ => RecordKey::Source,
     };
     Some(ItemPlan {
-        read_from: section.start("item.read_from"),
+        read_from,
         ignore_older: section.duration_or_word("item.ignore_older"),
         symlinks: match section.word("item.symlinks") {
             "follow" => Symlinks::Follow,
