@@ -67,7 +67,10 @@ impl Connection {
     ///
     /// # Errors
     /// [`ConnectionError::Broken`]: whether the request has arrived is not known.
-    pub async fn send(&mut self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, ConnectionError> {
+    pub async fn send(
+        &mut self,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, ConnectionError> {
         request.headers_mut().insert(HOST, self.host.clone());
         let broken = |error: hyper::Error| ConnectionError::Broken(told(&error));
         self.requests.ready().await.map_err(broken)?;

@@ -109,6 +109,8 @@ pub struct Membership {
     changes: Mutex<VecDeque<Change>>,
     /// We leave: what is taken from us is let go at once.
     is_leaving: AtomicBool,
+    /// Offsets that the group has taken, and nobody was told of yet.
+    committed: Mutex<Vec<(Partition, i64)>>,
     ends: Mutex<BTreeMap<Partition, i64>>,
     /// The last complaint, until something works again.
     trouble: Mutex<Option<String>>,
@@ -119,19 +121,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl ClientContext for Membership {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        match level {
-            RDKafkaLogLevel::Debug | RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => debug!("{facility}: {text}"),
-            // What matters of it comes as an error too.
-            _ => debug!(facility, "librdkafka: {text}"),
-        }
+    fn log(&self, _level: RDKafkaLogLevel, facility: &str, text: &str) {
+        // What matters of it comes as an error too.
+        debug!(facility, "librdkafka: {text}");
     }
 
     fn stats(&self, statistics: Statistics) {
         let mut ends = lock(&self.ends);
         ends.clear();
         for (name, topic) in &statistics.topics {
-            let known = topic.partitions.iter().filter(|(number, partition)| **number >= 0 && partition.hi_offset >= 0);
+            let known = topic
+                .partitions
+                .iter()
+                .filter(|(number, partition)| **number >= 0 && partition.hi_offset >= 0);
             ends.extend(known.map(|(number, partition)| {
                 (Partition { topic: name.as_str().into(), number: *number }, partition.hi_offset)
             }));
@@ -144,12 +146,7 @@ impl ClientContext for Membership {
 }
 
 impl ConsumerContext for Membership {
-    fn rebalance(
-        &self,
-        consumer: &BaseConsumer<Self>,
-        error: RDKafkaRespErr,
-        list: &mut TopicPartitionList,
-    ) {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let list = list.clone();
         let change = match error {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Change::Assign(list),
@@ -161,11 +158,12 @@ impl ConsumerContext for Membership {
         }
     }
 
-    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
         if let Err(error) = result {
-            // What is not committed is committed with what comes after it.
-            info!(%error, "an offset was not committed; it will be with the next one");
+            info!(%error, "offsets were not committed, and will be again");
+            return;
         }
+        lock(&self.committed).extend(next_of(offsets));
     }
 }
 
@@ -250,7 +248,9 @@ impl Group {
     /// # Errors
     /// librdkafka does not want to any more: there is another change.
     pub fn accept(&self, list: &TopicPartitionList) -> KafkaResult<()> {
-        self.consumer.incremental_assign(list)
+        self.consumer.incremental_assign(list)?;
+        // A pause outlives the loss of a partition: one that comes back would stand still.
+        self.consumer.resume(list)
     }
 
     /// Lets partitions go.
@@ -278,7 +278,8 @@ impl Group {
         self.consumer.resume(list)
     }
 
-    /// Commits offsets of the next records to read; waits for the answer, or does not.
+    /// Commits offsets of the next records to read; waits for the answer, or does not. What the group has taken
+    /// is told by [`Group::committed`] either way.
     ///
     /// # Errors
     /// They are not committed.
@@ -291,7 +292,16 @@ impl Group {
         for (partition, next) in offsets {
             list.add_partition_offset(&partition.topic, partition.number, Offset::Offset(next))?;
         }
-        self.consumer.commit(&list, mode)
+        self.consumer.commit(&list, mode)?;
+        if matches!(mode, CommitMode::Sync) {
+            lock(&self.consumer.context().committed).extend(next_of(&list));
+        }
+        Ok(())
+    }
+
+    /// What the group has taken of our commits since this was last asked.
+    pub fn committed(&self) -> Vec<(Partition, i64)> {
+        std::mem::take(&mut lock(&self.consumer.context().committed))
     }
 
     /// The end of a partition: the offset of the record that is written next, as known a few seconds ago.
@@ -335,6 +345,18 @@ pub fn partitions(list: &TopicPartitionList) -> impl Iterator<Item = Partition> 
         number: element.partition(),
     };
     list.elements().iter().map(of).collect::<Vec<_>>().into_iter()
+}
+
+/// The offsets in a list that was committed, without those that were refused.
+fn next_of(list: &TopicPartitionList) -> Vec<(Partition, i64)> {
+    let of = |element: rdkafka::topic_partition_list::TopicPartitionListElem<'_>| {
+        let partition = Partition { topic: element.topic().into(), number: element.partition() };
+        match (element.error(), element.offset()) {
+            (Ok(()), Offset::Offset(next)) => Some((partition, next)),
+            _ => None,
+        }
+    };
+    list.elements().into_iter().filter_map(of).collect()
 }
 
 /// The list of partitions.

@@ -42,7 +42,7 @@ pub struct Gateway {
 /// What became of an attempt to write.
 #[derive(Clone, Eq, PartialEq, Debug)]
 pub enum Written {
-    /// It stands there, at this revision.
+    /// It is written, or deleted, at this revision.
     At(u64),
     /// Something else stands there.
     Other(KeyValue),
@@ -173,7 +173,8 @@ impl Gateway {
         Ok(found.header.revision)
     }
 
-    /// Puts a key if it was last changed at this revision (0: if it is not there).
+    /// Puts a key if it was last changed at this revision (0: if it is not there), for as long as a lease lives if
+    /// one is named.
     ///
     /// # Errors
     /// See [`EtcdError`].
@@ -182,14 +183,33 @@ impl Gateway {
         key: &str,
         mod_revision: u64,
         value: &[u8],
-        lease: &str,
+        lease: Option<&str>,
+    ) -> Result<Written, EtcdError> {
+        self.change_if("put a key", key, mod_revision, Step::RequestPut(put(key, value, lease))).await
+    }
+
+    /// Deletes a key if it was last changed at this revision.
+    ///
+    /// # Errors
+    /// See [`EtcdError`].
+    pub async fn delete_if(&mut self, key: &str, mod_revision: u64) -> Result<Written, EtcdError> {
+        let step = Step::RequestDeleteRange(Range::of(key, None));
+        self.change_if("delete a key", key, mod_revision, step).await
+    }
+
+    async fn change_if(
+        &mut self,
+        what: &'static str,
+        key: &str,
+        mod_revision: u64,
+        step: Step,
     ) -> Result<Written, EtcdError> {
         let request = Transaction {
             compare: vec![Unchanged::since(key, mod_revision)],
-            success: vec![Step::RequestPut(put(key, value, Some(lease)))],
+            success: vec![step],
             failure: vec![Step::RequestRange(Range::of(key, None))],
         };
-        let taken: Taken = self.ask("put a key", "/v3/kv/txn", &request).await?;
+        let taken: Taken = self.ask(what, "/v3/kv/txn", &request).await?;
         if taken.succeeded {
             return Ok(Written::At(taken.header.revision));
         }

@@ -121,6 +121,7 @@ pub(super) struct Put {
 pub(super) enum Step {
     RequestRange(Range),
     RequestPut(Put),
+    RequestDeleteRange(Range),
 }
 
 /// What must hold: the key was last changed at this revision; 0 stands for a key that is not there.

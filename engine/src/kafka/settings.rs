@@ -458,7 +458,9 @@ pub fn security(tls: Option<&Tls>, sasl: Option<&Sasl>) -> Vec<(&'static str, St
         for (name, file) in files {
             pairs.extend(file.iter().map(|file| (name, file.to_string_lossy().into_owned())));
         }
-        pairs.extend(tls.key_password.iter().map(|password| ("ssl.key.password", password.reveal().to_owned())));
+        pairs.extend(
+            tls.key_password.iter().map(|password| ("ssl.key.password", password.reveal().to_owned())),
+        );
     }
     if let Some(sasl) = sasl {
         let mechanism = match sasl.mechanism {

@@ -3,11 +3,14 @@
 //! Reading, kinds of values and their refusals are the agent's own; here are the keys and the rules between them.
 
 pub mod keys;
+mod serve;
 
-use logdrive::config::{At, LogPlan, Judge, Placed, Refused, Secret, Section, TlsPlan, Typed, load_for};
+use logdrive::config::{At, Judge, LogPlan, Placed, Refused, Secret, Section, TlsPlan, Typed, load_for};
 
 use crate::group::{DECIDED, KafkaPlan, PROMISED, Subscription};
 use crate::index::IndexPlan;
+pub use serve::serve;
+
 use crate::opensearch::{Login, OpenSearchPlan, Template};
 
 /// The port of a server that is named without one.
@@ -33,8 +36,9 @@ pub struct Configured<T> {
 /// # Errors
 /// Everything that is wrong, each with its place.
 pub fn index(typed: &Typed) -> Result<Configured<IndexPlan>, Refused> {
+    let is_needed = |section: &str| !section.starts_with("serve") && !section.starts_with("etcd");
     let meaning = |top: &Section, judge: &mut Judge<'_>| Some((index_plan(top, judge)?, LogPlan::of(top)));
-    let ((plan, log), warnings) = load_for(&keys::TABLE, typed, meaning)?;
+    let ((plan, log), warnings) = load_for(&keys::TABLE, typed, is_needed, meaning)?;
     let holds_key = |tls: &Option<TlsPlan>| tls.as_ref().is_some_and(|tls| tls.certificate.is_some());
     let holds_secrets = plan.kafka.sasl.is_some()
         || holds_key(&plan.kafka.tls)
@@ -46,25 +50,29 @@ pub fn index(typed: &Typed) -> Result<Configured<IndexPlan>, Refused> {
 fn index_plan(top: &Section, judge: &mut Judge<'_>) -> Option<IndexPlan> {
     let kafka = kafka(top, judge);
     let opensearch = opensearch(top, judge);
-    let topics = topics(top, judge);
+    let topics = topics(top, "index.topics", judge);
     let group = judge.plain(top, "index.group");
     let dead_letter_topic = judge.topic(top, "index.dead_letter_topic");
     if let (Some(topics), Some(dead)) = (&topics, &dead_letter_topic)
         && topics.contains(dead)
     {
-        let why = format!("`dead_letter_topic` is {dead:?}, which is indexed: what is refused would be refused again");
+        let why = format!(
+            "`dead_letter_topic` is {dead:?}, which is indexed: what is refused would be refused again"
+        );
         judge.refuse(&top.at("index.dead_letter_topic"), why);
     }
-    let prefix = top.text("index.prefix").map(legal_prefix);
-    let prefix = prefix.and_then(|result| judge.accept(top, "index.prefix", result));
+    let prefix = prefix(top, judge);
     let http = judge.http(top);
     for path in ["index.shards", "index.replicas"] {
         judge.needs(top, path, top.flag("index.template"), "`template`");
     }
     let number = |path: &str| top.count(path).and_then(|count| u32::try_from(count).ok());
     let prefix = prefix?;
-    let template =
-        Template { prefix: prefix.clone(), shards: number("index.shards"), replicas: number("index.replicas") };
+    let template = Template {
+        prefix: prefix.clone(),
+        shards: number("index.shards"),
+        replicas: number("index.replicas"),
+    };
     Some(IndexPlan {
         kafka: kafka?,
         subscription: Subscription {
@@ -129,14 +137,20 @@ fn opensearch(top: &Section, judge: &mut Judge<'_>) -> Option<OpenSearchPlan> {
 fn login(top: &Section, is_encrypted: bool, judge: &mut Judge<'_>) -> Option<Login> {
     let login = match (top.has("opensearch.username"), top.has("opensearch.api_key_file")) {
         (true, true) => {
-            judge.refuse(&top.at("opensearch.api_key_file"), "`api_key_file` and `username` cannot both be the login");
+            judge.refuse(
+                &top.at("opensearch.api_key_file"),
+                "`api_key_file` and `username` cannot both be the login",
+            );
             return None;
         }
         (true, false) => {
             let password = judge.password(top, "opensearch");
             let username = judge.plain(top, "opensearch.username")?;
             if username.contains(':') {
-                judge.refuse(&top.at("opensearch.username"), "`username` holds a colon, which no login over HTTP can");
+                judge.refuse(
+                    &top.at("opensearch.username"),
+                    "`username` holds a colon, which no login over HTTP can",
+                );
             }
             Login::Basic { username, password: password? }
         }
@@ -152,7 +166,8 @@ fn login(top: &Section, is_encrypted: bool, judge: &mut Judge<'_>) -> Option<Log
         }
     };
     if !is_encrypted && !matches!(login, Login::None) {
-        judge.warn("[opensearch] a login over http: the password crosses the network in the clear; use https");
+        judge
+            .warn("[opensearch] a login over http: the password crosses the network in the clear; use https");
     }
     Some(login)
 }
@@ -163,7 +178,9 @@ fn endpoint(url: &str) -> Result<(bool, String), String> {
         // Not shown: it may be a password.
         return Err("`urls` holds something before an `@`; to log in, see `username`".to_owned());
     }
-    let wrong = |what: &str| Err(format!("`urls` holds {url:?}, which {what}; write http://host:port or https://host:port"));
+    let wrong = |what: &str| {
+        Err(format!("`urls` holds {url:?}, which {what}; write http://host:port or https://host:port"))
+    };
     let (is_encrypted, rest) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
         (Some(rest), _) => (true, rest),
         (_, Some(rest)) => (false, rest),
@@ -190,21 +207,29 @@ fn endpoint(url: &str) -> Result<(bool, String), String> {
     }
 }
 
-fn topics(top: &Section, judge: &mut Judge<'_>) -> Option<Vec<String>> {
-    let texts = top.texts("index.topics");
-    if texts.is_empty() && top.has("index.topics") {
-        judge.refuse(&top.at("index.topics"), "`topics` is empty: name at least one");
+fn topics(top: &Section, path: &str, judge: &mut Judge<'_>) -> Option<Vec<String>> {
+    let texts = top.texts(path);
+    if texts.is_empty() && top.has(path) {
+        judge.refuse(&top.at(path), "`topics` is empty: name at least one");
     }
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let mut topics = Vec::new();
     for Placed { value, at } in texts {
         if value.is_empty() || (!value.starts_with('^') && !value.chars().all(legal)) {
-            let why = format!("`topics` holds {value:?}; allowed: letters, digits, `.`, `_` and `-`, or a pattern after `^`");
+            let why = format!(
+                "`topics` holds {value:?}; allowed: letters, digits, `.`, `_` and `-`, or a pattern after `^`"
+            );
             judge.refuse(&at, why);
         }
         topics.push(value);
     }
     (!topics.is_empty()).then_some(topics)
+}
+
+/// What the names of indexes begin with.
+fn prefix(top: &Section, judge: &mut Judge<'_>) -> Option<String> {
+    let prefix = top.text("index.prefix").map(legal_prefix)?;
+    judge.accept(top, "index.prefix", prefix)
 }
 
 /// As OpenSearch wants names of indexes to begin.

@@ -48,10 +48,17 @@ impl<'c> Batch<'c> {
     }
 
     /// Takes a record.
-    pub(super) fn take(&mut self, message: BorrowedMessage<'c>, writer: &mut Writer, now: Instant) -> Written {
+    pub(super) fn take(
+        &mut self,
+        message: BorrowedMessage<'c>,
+        writer: &mut Writer,
+        now: Instant,
+    ) -> Written {
         let next = message.offset() + 1;
         match self.spans.last_mut() {
-            Some((last, end)) if last.number == message.partition() && *last.topic == *message.topic() => *end = next,
+            Some((last, end)) if last.number == message.partition() && *last.topic == *message.topic() => {
+                *end = next
+            }
             _ => self.span(message.topic(), message.partition(), next),
         }
         self.begun_at.get_or_insert(now);

@@ -30,7 +30,7 @@ const DAYS_AFTER_MAX: i64 = 1;
 
 /// What became of a record.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
-pub(super) enum Written {
+pub(crate) enum Written {
     /// A document as it stood.
     Document,
     /// Text.
@@ -43,7 +43,7 @@ pub(super) enum Written {
 
 /// Names the indexes, and writes documents for them.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(crate) struct Writer {
     prefix: String,
     /// The day of the last document, and its index: the next one is mostly of the same.
     last: (i64, String),
@@ -52,12 +52,12 @@ pub(super) struct Writer {
 impl Writer {
     /// A writer of indexes whose names begin with `prefix`.
     #[must_use]
-    pub(super) fn new(prefix: &str) -> Writer {
+    pub(crate) fn new(prefix: &str) -> Writer {
         Writer { prefix: prefix.to_owned(), last: (i64::MIN, String::new()) }
     }
 
     /// Appends the two lines of a record.
-    pub(super) fn write(&mut self, record: &Record<'_>, out: &mut Vec<u8>) -> Written {
+    pub(crate) fn write(&mut self, record: &Record<'_>, out: &mut Vec<u8>) -> Written {
         let Some(value) = record.value else { return Written::Nothing };
         match Document::read(value) {
             Some(document) => {
@@ -302,7 +302,8 @@ mod tests {
         let (text, _) = written(record);
         let lines: Vec<&str> = text.split('\n').collect();
         assert_eq!((lines.len(), lines[2]), (3, ""), "two lines: {text:?}");
-        let [action, document] = [lines[0], lines[1]].map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let [action, document] =
+            [lines[0], lines[1]].map(|line| serde_json::from_str::<Value>(line).unwrap());
         let of = |name: &str| action["create"][name].as_str().unwrap().to_owned();
         (of("_index"), of("_id"), document)
     }
@@ -336,7 +337,10 @@ mod tests {
             "#]],
         );
         // One of an application's own, over several lines, whose host and place only the headers know.
-        let (index, _, document) = parsed(&named(b"{\n  \"@timestamp\": \"2026-01-02T01:00:00+01:00\",\n \"message\": \"x\" }\n", "web1"));
+        let (index, _, document) = parsed(&named(
+            b"{\n  \"@timestamp\": \"2026-01-02T01:00:00+01:00\",\n \"message\": \"x\" }\n",
+            "web1",
+        ));
         assert_eq!(index, "logs-2026.01.02");
         assert_eq!((&document["host.name"], &document["log.offset"]), (&"web1".into(), &1234.into()));
         let nested = br#"{"@timestamp":"2026-01-02T01:00:00Z","message":"x","log":{"level":"warn"},"host":{"name":"own"}}"#;
@@ -385,12 +389,15 @@ mod tests {
 
     #[test]
     fn a_made_up_date_makes_no_index() {
-        let day = |written_days: i64| index_day((20_000 + written_days) * DAY_MS, 20_000 * DAY_MS + 5) - 20_000;
+        let day =
+            |written_days: i64| index_day((20_000 + written_days) * DAY_MS, 20_000 * DAY_MS + 5) - 20_000;
         let days = [-20_000, -32, -31, -1, 0, 1, 2, 2_000_000].map(day);
         assert_eq!(days, [0, 0, -31, -1, 0, 1, 0, 0]);
-        let (index, _, document) =
-            parsed(&record(br#"{"@timestamp":"2099-01-01T00:00:00Z","message":"x"}"#));
-        assert_eq!((index.as_str(), &document["@timestamp"]), ("logs-2026.01.02", &"2099-01-01T00:00:00Z".into()));
+        let (index, _, document) = parsed(&record(br#"{"@timestamp":"2099-01-01T00:00:00Z","message":"x"}"#));
+        assert_eq!(
+            (index.as_str(), &document["@timestamp"]),
+            ("logs-2026.01.02", &"2099-01-01T00:00:00Z".into())
+        );
         for timestamp_ms in [0, i64::MAX] {
             parsed(&Record { timestamp_ms, ..record(b"x") });
         }

@@ -241,7 +241,8 @@ impl<'c> Indexer<'c> {
 
     fn ship(&mut self) {
         let next = self.empty_batch();
-        let Batch { id, body, ends, records, spans, oldest_ms, .. } = std::mem::replace(&mut self.batch, next);
+        let Batch { id, body, ends, records, spans, oldest_ms, .. } =
+            std::mem::replace(&mut self.batch, next);
         for (partition, next) in &spans {
             self.ledger.sent(partition, id, *next);
         }
@@ -297,7 +298,8 @@ impl<'c> Indexer<'c> {
         in_flight.letters = Some(done.refused.len());
         for (index, reason) in done.refused {
             let message = &self.in_flight[&batch].records[index];
-            let text = format!("{}/{} at {}: {reason}", message.topic(), message.partition(), message.offset());
+            let text =
+                format!("{}/{} at {}: {reason}", message.topic(), message.partition(), message.offset());
             let value_bytes_max = message.payload_len();
             if self.told_at.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
                 warn!("refused, to the dead letters: {text}");
@@ -356,21 +358,23 @@ impl<'c> Indexer<'c> {
         }
     }
 
+    /// Commits what can be. What the group does not take, in the middle of a rebalance say, is committed again: it
+    /// counts as committed only when the group has said so.
     fn commit(&mut self, mode: CommitMode) {
         self.committed_at = Instant::now();
+        for (partition, next) in self.group.committed() {
+            self.ledger.committed(&partition, next);
+        }
         let offsets: Vec<(Partition, i64)> =
             self.ledger.to_commit().map(|(partition, next)| (partition.clone(), next)).collect();
         if offsets.is_empty() {
             return;
         }
         self.window.metrics.commits.inc();
-        match self.group.commit(offsets.iter().map(|(partition, next)| (partition, *next)), mode) {
-            Ok(()) => {
-                for (partition, next) in &offsets {
-                    self.ledger.committed(partition, *next);
-                }
-            }
-            Err(error) => info!(%error, "offsets are not committed yet"),
+        if let Err(error) =
+            self.group.commit(offsets.iter().map(|(partition, next)| (partition, *next)), mode)
+        {
+            info!(%error, "offsets are not committed yet");
         }
     }
 
@@ -448,12 +452,16 @@ impl<'c> Indexer<'c> {
                 in_flight: self.ledger.in_flight(partition),
             })
             .collect();
-        let lag: i64 =
-            partitions.iter().filter_map(|partition| Some((partition.end? - partition.committed?).max(0))).sum();
+        let lag: i64 = partitions
+            .iter()
+            .filter_map(|partition| Some((partition.end? - partition.committed?).max(0)))
+            .sum();
         let trouble = self.sender.trouble();
         let metrics = &self.window.metrics;
         metrics.batches_in_flight.set(self.in_flight.len() as i64);
-        metrics.documents_in_flight.set(self.in_flight.values().map(|batch| batch.records.len() as i64).sum());
+        metrics
+            .documents_in_flight
+            .set(self.in_flight.values().map(|batch| batch.records.len() as i64).sum());
         metrics.batch_bytes.set(self.pace.bytes() as i64);
         metrics.partitions.set(partitions.len() as i64);
         metrics.paused.set(self.paused.into());

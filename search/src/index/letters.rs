@@ -11,10 +11,11 @@ use rdkafka::ClientContext;
 use rdkafka::Message;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::Event;
 use crate::group::KafkaPlan;
@@ -57,15 +58,21 @@ struct Reports {
     events: Sender<Event>,
 }
 
-impl ClientContext for Reports {}
+impl ClientContext for Reports {
+    fn log(&self, _level: RDKafkaLogLevel, facility: &str, text: &str) {
+        // What becomes of a letter comes as its own report.
+        debug!(facility, "librdkafka: {text}");
+    }
+}
 
 impl ProducerContext for Reports {
     type DeliveryOpaque = Box<Letter>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, letter: Box<Letter>) {
-        let error = result.as_ref().err().map(|(error, _)| {
-            error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail)
-        });
+        let error = result
+            .as_ref()
+            .err()
+            .map(|(error, _)| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail));
         // Nobody listens any more: then it is written again by whoever reads the record next.
         let _ = self.events.send(Event::Posted(Posted { letter: *letter, error }));
     }

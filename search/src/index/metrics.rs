@@ -12,7 +12,8 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 /// From a request to its answer, and from the time of a record to its being written.
-const BUCKETS_SECONDS: [f64; 13] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 600.0, 3600.0];
+const BUCKETS_SECONDS: [f64; 13] =
+    [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 600.0, 3600.0];
 
 /// What a record was taken for.
 #[derive(Clone, Eq, PartialEq, Hash, Debug, EncodeLabelSet)]
@@ -133,5 +134,33 @@ impl Metrics {
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("a string takes everything");
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_described_and_every_description_is_of_one() {
+        let text = Metrics::new("1.0").text();
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let exported: Vec<String> = types
+            .map(|line| {
+                let (name, kind) = line.split_once(' ').expect("a name and a type");
+                let suffix = match kind {
+                    "counter" => "_total",
+                    "info" => "_info",
+                    _ => "",
+                };
+                let name = name.strip_suffix(suffix).unwrap_or(name);
+                format!("| `{name}{suffix}` | {kind} |")
+            })
+            .collect();
+        let page = include_str!("../../../docs/search.md");
+        let rows = page.lines().filter(|line| line.starts_with("| `logdrive_index_"));
+        let described: Vec<String> =
+            rows.map(|row| row.splitn(4, '|').take(3).collect::<Vec<_>>().join("|") + "|").collect();
+        assert_eq!(described, exported, "docs/search.md, in the order of the metrics");
     }
 }

@@ -12,7 +12,7 @@
 //! letter. What is written twice for that, after a crash or a rebalance, has the same index and id and stays one.
 
 mod batch;
-mod document;
+pub(crate) mod document;
 mod effort;
 mod indexer;
 mod letters;
@@ -92,7 +92,8 @@ pub fn run(plan: &IndexPlan) -> Result<()> {
     });
     let (events, received) = channel();
     let client = Client::new(plan.opensearch.clone());
-    let sender = Sender::start(client, plan.template.clone(), events.clone()).context("cannot start a thread")?;
+    let sender =
+        Sender::start(client, plan.template.clone(), events.clone()).context("cannot start a thread")?;
     let letters = Letters::new(&plan.kafka, &plan.dead_letter_topic, events);
     let letters = letters.context("cannot create the producer of dead letters")?;
     let group = Group::join(&plan.kafka, &plan.subscription).context("cannot join the group")?;

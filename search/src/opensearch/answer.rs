@@ -153,7 +153,8 @@ mod tests {
         assert_eq!(
             read(body, 1).unwrap(),
             [Verdict::Refused(
-                "400 mapper_parsing_exception: failed to parse field [n]: number_format_exception: For input".into()
+                "400 mapper_parsing_exception: failed to parse field [n]: number_format_exception: For input"
+                    .into()
             )]
         );
     }

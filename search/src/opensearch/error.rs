@@ -39,7 +39,9 @@ pub enum OpenSearchError {
         reason: String,
     },
     /// It answers with something else.
-    #[error("{endpoint} answers what is not understood: {reason}; is that OpenSearch or Elasticsearch, and no proxy's page?")]
+    #[error(
+        "{endpoint} answers what is not understood: {reason}; is that OpenSearch or Elasticsearch, and no proxy's page?"
+    )]
     Unclear {
         /// `host:port`.
         endpoint: String,
@@ -108,7 +110,9 @@ impl OpenSearchError {
             413 => OpenSearchError::Content { endpoint, status, reason },
             // A proxy's complaint about us, say of TLS that it did not expect, is no word about the documents.
             400 if is_its_own => OpenSearchError::Content { endpoint, status, reason },
-            400 | 404 | 405 => OpenSearchError::Unclear { endpoint, reason: format!("{} {reason}", status.as_u16()) },
+            400 | 404 | 405 => {
+                OpenSearchError::Unclear { endpoint, reason: format!("{} {reason}", status.as_u16()) }
+            }
             _ => OpenSearchError::Busy { endpoint, status, reason },
         }
     }
@@ -147,12 +151,21 @@ mod tests {
         let mut shown = String::new();
         for (status, body) in [
             (401, "Unauthorized"),
-            (403, r#"{"error":{"type":"cluster_block_exception","reason":"index [a] blocked by: [FORBIDDEN/12/index read-only / allow delete (api)];"},"status":403}"#),
-            (400, r#"{"error":{"type":"illegal_argument_exception","reason":"Malformed action/metadata line [1]"},"status":400}"#),
+            (
+                403,
+                r#"{"error":{"type":"cluster_block_exception","reason":"index [a] blocked by: [FORBIDDEN/12/index read-only / allow delete (api)];"},"status":403}"#,
+            ),
+            (
+                400,
+                r#"{"error":{"type":"illegal_argument_exception","reason":"Malformed action/metadata line [1]"},"status":400}"#,
+            ),
             (400, "<html>\n<h1>The plain HTTP request was sent to HTTPS port</h1>"),
             (404, "<html>nothing here</html>"),
             (413, "<html>too large</html>"),
-            (429, r#"{"error":{"type":"circuit_breaking_exception","reason":"Data too large"},"status":429}"#),
+            (
+                429,
+                r#"{"error":{"type":"circuit_breaking_exception","reason":"Data too large"},"status":429}"#,
+            ),
             (503, ""),
         ] {
             let error = OpenSearchError::of("h:9200", StatusCode::from_u16(status).unwrap(), body.as_bytes());

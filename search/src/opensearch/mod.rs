@@ -25,8 +25,10 @@ use tokio::time::timeout;
 
 pub use answer::Verdict;
 pub use error::OpenSearchError;
-pub use template::{Template, name_of as template_name};
+pub use template::{JOINTS, Template, name_of as template_name};
 
+/// The port of a server that is named without one.
+const PORT: u16 = 9200;
 /// No connection comes about after this.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 /// A larger answer is not taken.
@@ -176,11 +178,18 @@ impl Client {
                 if !is_for_another(status) && open.connection.is_open() {
                     self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(open);
                 }
-                if status.is_success() { Ok(body) } else { Err(OpenSearchError::of(&endpoint, status, &body)) }
+                if status.is_success() {
+                    Ok(body)
+                } else {
+                    Err(OpenSearchError::of(&endpoint, status, &body))
+                }
             }
             Err(error) => {
                 // What waits for this server in other connections is likely to find the same.
-                self.idle.lock().unwrap_or_else(PoisonError::into_inner).retain(|other| other.endpoint != open.endpoint);
+                self.idle
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .retain(|other| other.endpoint != open.endpoint);
                 Err(error)
             }
         }
@@ -202,6 +211,42 @@ impl Client {
         let connection =
             Connection::open(address, self.plan.tls.as_ref(), CONNECT_PATIENCE).await.map_err(failed)?;
         Ok(Open { endpoint, connection, authorization })
+    }
+}
+
+/// Whether a URL is encrypted, and its `host:port`.
+///
+/// # Errors
+/// What is wrong with it; a password in it is not shown.
+pub fn endpoint(url: &str) -> Result<(bool, String), String> {
+    if url.contains('@') {
+        return Err("something before an `@`; to log in, see `username`".to_owned());
+    }
+    let wrong =
+        |what: &str| Err(format!("{url:?}, which {what}; write http://host:port or https://host:port"));
+    let (is_encrypted, rest) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
+        (Some(rest), _) => (true, rest),
+        (_, Some(rest)) => (false, rest),
+        _ => return wrong("does not begin with http:// or https://"),
+    };
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    if rest.contains(['/', '?', '#']) {
+        return wrong("has a path");
+    }
+    let (host, port) = match rest.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
+        Some((host, port)) => (format!("[{host}]"), port.strip_prefix(':')),
+        None => match rest.split_once(':') {
+            Some((host, port)) => (host.to_owned(), Some(port)),
+            None => (rest.to_owned(), None),
+        },
+    };
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '%' | '[' | ']');
+    if host.is_empty() || !host.chars().all(legal) {
+        return wrong("names no host");
+    }
+    match port.map_or(Ok(PORT), str::parse) {
+        Ok(port) if port > 0 => Ok((is_encrypted, format!("{host}:{port}"))),
+        _ => wrong("has no valid port"),
     }
 }
 
@@ -227,5 +272,50 @@ impl Login {
             .map_err(|_| OpenSearchError::Secret { reason: "it holds what no header can".to_owned() })?;
         value.set_sensitive(true);
         Ok(Some(value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    #[test]
+    fn a_url_is_a_scheme_a_host_and_a_port() {
+        let mut shown = String::new();
+        for url in [
+            "http://localhost:9200",
+            "https://a.b-c/",
+            "http://[::1]",
+            "https://[fd00::1]:1/",
+            "localhost:9200",
+            "ftp://a",
+            "http://",
+            "http://a:0",
+            "http://a:65536",
+            "http://a:9200/es",
+            "http://me:canary@a",
+            "http://a b",
+        ] {
+            shown += &match endpoint(url) {
+                Ok((is_encrypted, endpoint)) => format!("{endpoint} {is_encrypted}\n"),
+                Err(why) => format!("{why}\n"),
+            };
+        }
+        expect![[r#"
+            localhost:9200 false
+            a.b-c:9200 true
+            [::1]:9200 false
+            [fd00::1]:1 true
+            "localhost:9200", which does not begin with http:// or https://; write http://host:port or https://host:port
+            "ftp://a", which does not begin with http:// or https://; write http://host:port or https://host:port
+            "http://", which names no host; write http://host:port or https://host:port
+            "http://a:0", which has no valid port; write http://host:port or https://host:port
+            "http://a:65536", which has no valid port; write http://host:port or https://host:port
+            "http://a:9200/es", which has a path; write http://host:port or https://host:port
+            something before an `@`; to log in, see `username`
+            "http://a b", which names no host; write http://host:port or https://host:port
+        "#]]
+        .assert_eq(&shown);
     }
 }

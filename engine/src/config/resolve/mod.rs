@@ -20,8 +20,8 @@ use std::sync::Arc;
 use super::keys::{Fallback, ITEM};
 use super::patterns::Patterns;
 use super::plan::{
-    EtcdPlan, IoChoice, IoPriority, ItemPlan, KafkaPlan, LetterPlace, LimitsPlan, LogPlan, OnRefused, Plan,
-    ReadFrom, SaslPlan, StatePlan, TlsPlan,
+    Certificate, EtcdPlan, IoChoice, IoPriority, ItemPlan, KafkaPlan, LetterPlace, LimitsPlan, LogPlan,
+    OnRefused, Plan, ReadFrom, SaslPlan, StatePlan, TlsPlan,
 };
 use super::problem::{At, Problem};
 use super::secret::Secret;
@@ -130,7 +130,8 @@ impl<'a> Judge<'a> {
         let table = section.keys;
         for key in table.keys.iter().filter(|key| is_mine(key.section())) {
             let must = matches!(key.fallback, Fallback::Required)
-                && (!table.optional_sections.contains(&key.section()) || section.table(key.section()).is_some());
+                && (!table.optional_sections.contains(&key.section())
+                    || section.table(key.section()).is_some());
             if must && !section.has(key.path) {
                 let place = heading(key.section());
                 self.refuse(
@@ -178,6 +179,11 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// The certificate of a server, in the table of TLS at `path`, which is there.
+    pub fn certificate(&mut self, top: &Section, path: &str) -> Option<Certificate> {
+        credentials::certificate(top, path, self)?
+    }
+
     /// The table of SASL at `kafka.sasl`; `Some(None)` if there is none.
     pub fn sasl(&mut self, top: &Section, encrypted: bool) -> Option<Option<SaslPlan>> {
         match top.table("kafka.sasl") {
@@ -206,6 +212,14 @@ impl<'a> Judge<'a> {
         promised: &[(&str, &str)],
     ) -> BTreeMap<String, String> {
         options::plan(top, decided, promised, self)
+    }
+
+    /// The connection to etcd, for whoever only asks it; `Some(None)` if there is no `[etcd]`.
+    pub fn etcd(&mut self, top: &Section) -> Option<Option<EtcdPlan>> {
+        match top.table("etcd") {
+            Some(_) => etcd::connection(top, self).map(Some),
+            None => Some(None),
+        }
     }
 
     /// Where to answer questions; `Some(None)` is `"off"`.
@@ -458,8 +472,11 @@ fn read_from(section: &Section, path: &str) -> ReadFrom {
     }
 }
 
-/// Whether it can be the name of a topic, or of an item.
-fn legal_name(key: &str, name: &str) -> Result<(), String> {
+/// Whether it can be the name of a topic, an item, a group or a host; `key` is what the refusal calls it.
+///
+/// # Errors
+/// What is allowed.
+pub fn legal_name(key: &str, name: &str) -> Result<(), String> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if name.is_empty()
         || name.len() > NAME_BYTES_MAX
