@@ -5,6 +5,7 @@
 //! turns measured rates into hosts, brokers and disks, and [`picture`] draws; all three are pure as well.
 
 pub mod consume;
+pub mod indexed;
 pub mod picture;
 pub mod plan;
 pub mod sweep;

@@ -11,10 +11,8 @@ use crate::group::{DECIDED, KafkaPlan, PROMISED, Subscription};
 use crate::index::IndexPlan;
 pub use serve::serve;
 
-use crate::opensearch::{Login, OpenSearchPlan, Template};
+use crate::opensearch::{Login, OpenSearchPlan, Template, endpoint};
 
-/// The port of a server that is named without one.
-const PORT: u16 = 9200;
 /// The longest name of an index is 255 bytes; a dash and a date follow.
 const PREFIX_BYTES_MAX: usize = 200;
 
@@ -109,7 +107,7 @@ fn opensearch(top: &Section, judge: &mut Judge<'_>) -> Option<OpenSearchPlan> {
     let mut endpoints = Vec::new();
     let mut schemes = Vec::new();
     for Placed { value, at } in &urls {
-        match endpoint(value) {
+        match endpoint(value).map_err(|why| format!("`urls` holds {why}")) {
             Ok((is_encrypted, endpoint)) => {
                 endpoints.push(endpoint);
                 schemes.push((is_encrypted, at.clone()));
@@ -172,41 +170,6 @@ fn login(top: &Section, is_encrypted: bool, judge: &mut Judge<'_>) -> Option<Log
     Some(login)
 }
 
-/// Whether a URL is encrypted, and its `host:port`.
-fn endpoint(url: &str) -> Result<(bool, String), String> {
-    if url.contains('@') {
-        // Not shown: it may be a password.
-        return Err("`urls` holds something before an `@`; to log in, see `username`".to_owned());
-    }
-    let wrong = |what: &str| {
-        Err(format!("`urls` holds {url:?}, which {what}; write http://host:port or https://host:port"))
-    };
-    let (is_encrypted, rest) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
-        (Some(rest), _) => (true, rest),
-        (_, Some(rest)) => (false, rest),
-        _ => return wrong("does not begin with http:// or https://"),
-    };
-    let rest = rest.strip_suffix('/').unwrap_or(rest);
-    if rest.contains(['/', '?', '#']) {
-        return wrong("has a path");
-    }
-    let (host, port) = match rest.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
-        Some((host, port)) => (format!("[{host}]"), port.strip_prefix(':')),
-        None => match rest.split_once(':') {
-            Some((host, port)) => (host.to_owned(), Some(port)),
-            None => (rest.to_owned(), None),
-        },
-    };
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '%' | '[' | ']');
-    if host.is_empty() || !host.chars().all(legal) {
-        return wrong("names no host");
-    }
-    match port.map_or(Ok(PORT), str::parse) {
-        Ok(port) if port > 0 => Ok((is_encrypted, format!("{host}:{port}"))),
-        _ => wrong("has no valid port"),
-    }
-}
-
 fn topics(top: &Section, path: &str, judge: &mut Judge<'_>) -> Option<Vec<String>> {
     let texts = top.texts(path);
     if texts.is_empty() && top.has(path) {
@@ -241,5 +204,128 @@ fn legal_prefix(text: String) -> Result<String, String> {
         false => Err(format!(
             "`prefix` is {text:?}; allowed: up to {PREFIX_BYTES_MAX} lower-case letters, digits, `.`, `_` and `-`, beginning with a letter or digit"
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
+    use logdrive::config::keys::Fallback;
+
+    use super::*;
+
+    const GOOD: &str = "kafka.brokers = 'k'\nopensearch.urls = ['http://o']\nindex.topics = ['a']\n\
+                        index.dead_letter_topic = 'd'\n";
+
+    fn read(text: &str) -> Result<Configured<IndexPlan>, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s.toml");
+        std::fs::write(&path, text).unwrap();
+        let typed = Typed { config: Some(path.clone()), ..Typed::default() };
+        let shown = format!("{}:", path.display());
+        index(&typed).map_err(|refused| refused.to_string().replace(&shown, "s.toml:"))
+    }
+
+    fn secret(dir: &Path, name: &str, mode: u32) -> String {
+        let path = dir.join(name);
+        std::fs::write(&path, "canary\n").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn the_page_has_every_key_in_its_order_with_type_and_default() {
+        let page = include_str!("../../../docs/search.md");
+        let documented: Vec<&str> = page
+            .split("| key | type | default | meaning |\n|---|---|---|---|\n")
+            .nth(1)
+            .unwrap()
+            .lines()
+            .take_while(|line| line.starts_with("| "))
+            .collect();
+        let row = |key: &logdrive::config::keys::Key| {
+            let default = match key.fallback {
+                Fallback::Required => "none: it must be written".to_owned(),
+                Fallback::Value(text) => format!("`{text}`"),
+                Fallback::Absent(meaning) => meaning.to_owned(),
+            };
+            format!("| `{}` | {} | {default} | {} |", key.path, key.kind.describe(), key.doc)
+        };
+        assert_eq!(documented, keys::TABLE.keys.iter().map(row).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn every_default_is_of_its_kind() {
+        let plan = read(GOOD).unwrap().plan;
+        assert_eq!(plan.opensearch.endpoints, ["o:9200"]);
+        assert_eq!((plan.requests, plan.batch_bytes_max, plan.linger.as_millis()), (2, 4 << 20, 200));
+        assert_eq!((plan.prefix.as_str(), plan.subscription.from_beginning), ("logdrive", true));
+        let template = plan.template.unwrap();
+        assert_eq!((template.shards, template.replicas), (None, None));
+        assert_eq!(plan.http.unwrap().port(), 9181);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_its_place() {
+        for (line, words) in [
+            ("index.toppic = 'a'", "s.toml:5:7: unknown key `toppic` (did you mean `topics`?)"),
+            ("index.requests = 0", "`requests` is 0; allowed: whole number, 1 to 64"),
+            ("index.prefix = 'Logs'", "`prefix` is \"Logs\""),
+            ("index.prefix = '_logs'", "`prefix` is \"_logs\""),
+            ("index.template = false\nindex.shards = 3", "`shards` has no effect without `template`"),
+            ("opensearch.tls.ca = '/etc/hosts'", "`[opensearch.tls]` has no effect"),
+            (
+                "opensearch.username = 'me'",
+                "missing key `password_file` (or `password_env`) in `[opensearch]`",
+            ),
+            ("opensearch.password = 'canary'", "`password` is refused"),
+            ("opensearch.api_key = 'canary'", "`api_key` is refused"),
+            ("opensearch.password_env = 'HOME'", "`password_env` has no effect without `username`"),
+            ("kafka.options.'group.id' = 'x'", "`group.id` is decided by the `group` of the verb"),
+            (
+                "kafka.options.'enable.auto.commit' = true",
+                "`enable.auto.commit` cannot be set: offsets are committed when",
+            ),
+            ("kafka.options.'sasl.password' = 'canary'", "`sasl.password` is a secret"),
+            ("kafka.options.'no.such' = 1", "librdkafka refuses `no.such`"),
+            ("http.listen = '0.0.0.0:1'", "which other hosts can reach"),
+            ("[[item]]", "unknown"),
+        ] {
+            let refused = read(&format!("{GOOD}{line}\n")).unwrap_err();
+            assert!(refused.contains(words) && !refused.contains("canary"), "{line}: {refused}");
+        }
+        for (from, to, words) in [
+            ("['http://o']", "['http://o', 'https://p']", "`urls` mixes http and https"),
+            ("['http://o']", "[]", "`urls` is empty"),
+            ("['http://o']", "['http://me:canary@o']", "before an `@`"),
+            ("['a']", "['a b']", "`topics` holds \"a b\""),
+            ("['a']", "['d']", "what is refused would be refused again"),
+            ("kafka.brokers = 'k'\n", "", "missing key `brokers` in `[kafka]`"),
+            ("index.dead_letter_topic = 'd'\n", "", "missing key `dead_letter_topic` in `[index]`"),
+        ] {
+            let refused = read(&GOOD.replace(from, to)).unwrap_err();
+            assert!(refused.contains(words) && !refused.contains("canary"), "{to}: {refused}");
+        }
+    }
+
+    #[test]
+    fn g13_secrets_come_from_private_files_and_are_not_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let login = |file: &str| {
+            read(&format!("{GOOD}opensearch.username = 'me'\nopensearch.password_file = '{file}'\n"))
+        };
+        let good = login(&secret(dir.path(), "private", 0o600)).unwrap();
+        assert!(good.holds_secrets && !format!("{good:?}").contains("canary"));
+        assert!(good.warnings.iter().any(|warning| warning.contains("in the clear")), "{:?}", good.warnings);
+        let refused = login(&secret(dir.path(), "public", 0o644)).unwrap_err();
+        assert!(refused.contains("lets others in") && !refused.contains("canary"), "{refused}");
+        let key = secret(dir.path(), "key", 0o600);
+        let both = read(&format!("{GOOD}opensearch.username = 'me'\nopensearch.api_key_file = '{key}'\n"))
+            .unwrap_err();
+        assert!(both.contains("cannot both be the login"), "{both}");
+        assert!(read(&format!("{GOOD}opensearch.api_key_file = '{key}'\n")).unwrap().holds_secrets);
+        assert!(!read(GOOD).unwrap().holds_secrets);
     }
 }
