@@ -255,13 +255,58 @@ mod tests {
                 "took:[* TO 1.5]",
                 "status:500",
             ],
-            expect![[r#""#]],
+            expect![[r#"
+
+                  {"match_all":{}}
+                error
+                  {"match_phrase":{"message":{"query":"error"}}}
+                10.0.0.1
+                  {"match_phrase":{"message":{"query":"10 0 0 1"}}}
+                "connection refused"
+                  {"match_phrase":{"message":{"query":"connection refused"}}}
+                conn*
+                  {"prefix":{"message":{"value":"conn"}}}
+                ti?eo*t
+                  {"wildcard":{"message":{"value":"ti?eo*t"}}}
+                10.0.12*
+                  {"intervals":{"message":{"all_of":{"intervals":[{"match":{"query":"10"}},{"match":{"query":"0"}},{"prefix":{"prefix":"12"}}],"max_gaps":0,"ordered":true}}}}
+                level:Error
+                  {"term":{"log.level":{"case_insensitive":true,"value":"Error"}}}
+                level:err*
+                  {"wildcard":{"log.level":{"case_insensitive":true,"value":"err*"}}}
+                host:web-1
+                  {"match":{"host.name":{"lenient":true,"operator":"and","query":"web-1"}}}
+                host:web-*
+                  {"wildcard":{"host.name":{"case_insensitive":false,"value":"web-*"}}}
+                file:/var/*/a\*b
+                  {"wildcard":{"log.file.path":{"case_insensitive":false,"value":"/var/*/a\\*b"}}}
+                item:*
+                  {"exists":{"field":"event.dataset"}}
+                offset:>=10
+                  {"range":{"log.offset":{"gte":10}}}
+                offset:{10 TO 20]
+                  {"range":{"log.offset":{"gt":10,"lte":20}}}
+                took:[* TO 1.5]
+                  {"range":{"took":{"lte":1.5}}}
+                status:500
+                  {"match":{"status":{"lenient":true,"operator":"and","query":"500"}}}
+            "#]],
         );
     }
 
     #[test]
     fn clauses_are_put_together() {
-        check(&["a b", "a OR -b", "-(level:debug host:(x OR y))"], expect![[r#""#]]);
+        check(
+            &["a b", "a OR -b", "-(level:debug host:(x OR y))"],
+            expect![[r#"
+            a b
+              {"bool":{"filter":[{"match_phrase":{"message":{"query":"a"}}},{"match_phrase":{"message":{"query":"b"}}}]}}
+            a OR -b
+              {"bool":{"minimum_should_match":1,"should":[{"match_phrase":{"message":{"query":"a"}}},{"bool":{"must_not":[{"match_phrase":{"message":{"query":"b"}}}]}}]}}
+            -(level:debug host:(x OR y))
+              {"bool":{"must_not":[{"bool":{"filter":[{"term":{"log.level":{"case_insensitive":true,"value":"debug"}}},{"bool":{"minimum_should_match":1,"should":[{"match":{"host.name":{"lenient":true,"operator":"and","query":"x"}}},{"match":{"host.name":{"lenient":true,"operator":"and","query":"y"}}}]}}]}}]}}
+        "#]],
+        );
     }
 
     #[test]
@@ -272,7 +317,14 @@ mod tests {
                 r#"host:"*\"}}],\"size\":1000000000""#,
                 "_index:x script:\"ctx._source\"",
             ],
-            expect![[r#""#]],
+            expect![[r#"
+                "{\"match_all\":{}}"
+                  {"match_phrase":{"message":{"query":"match all"}}}
+                host:"*\"}}],\"size\":1000000000"
+                  {"match":{"host.name":{"lenient":true,"operator":"and","query":"*\"}}],\"size\":1000000000"}}}
+                _index:x script:"ctx._source"
+                  {"bool":{"filter":[{"match":{"_index":{"lenient":true,"operator":"and","query":"x"}}},{"match":{"script":{"lenient":true,"operator":"and","query":"ctx._source"}}}]}}
+            "#]],
         );
     }
 
@@ -288,7 +340,156 @@ mod tests {
             size: 100,
             counts: true,
         };
-        expect![[r#""#]].assert_eq(&format!("{:#}", listing.document(10_000)));
-        expect![[r#""#]].assert_eq(&format!("{:#}", counts(&query, RANGE, 10_000)));
+        expect![[r#"
+            {
+              "query": {
+                "bool": {
+                  "filter": [
+                    {
+                      "range": {
+                        "@timestamp": {
+                          "format": "epoch_millis",
+                          "gte": 1000,
+                          "lt": 3601000
+                        }
+                      }
+                    },
+                    {
+                      "match_phrase": {
+                        "message": {
+                          "query": "a"
+                        }
+                      }
+                    }
+                  ]
+                }
+              },
+              "search_after": [
+                1,
+                "t",
+                0,
+                7
+              ],
+              "size": 100,
+              "sort": [
+                {
+                  "@timestamp": {
+                    "order": "desc",
+                    "unmapped_type": "date"
+                  }
+                },
+                {
+                  "kafka.topic": {
+                    "order": "desc",
+                    "unmapped_type": "keyword"
+                  }
+                },
+                {
+                  "kafka.partition": {
+                    "order": "desc",
+                    "unmapped_type": "long"
+                  }
+                },
+                {
+                  "kafka.offset": {
+                    "order": "desc",
+                    "unmapped_type": "long"
+                  }
+                }
+              ],
+              "timeout": "10000ms",
+              "track_total_hits": 10000
+            }"#]]
+        .assert_eq(&format!("{:#}", listing.document(10_000)));
+        expect![[r#"
+            {
+              "aggs": {
+                "file": {
+                  "terms": {
+                    "field": "log.file.path",
+                    "size": 12
+                  }
+                },
+                "host": {
+                  "terms": {
+                    "field": "host.name",
+                    "size": 12
+                  }
+                },
+                "level": {
+                  "terms": {
+                    "field": "log.level",
+                    "size": 12
+                  }
+                },
+                "no_file": {
+                  "missing": {
+                    "field": "log.file.path"
+                  }
+                },
+                "no_host": {
+                  "missing": {
+                    "field": "host.name"
+                  }
+                },
+                "no_level": {
+                  "missing": {
+                    "field": "log.level"
+                  }
+                },
+                "no_topic": {
+                  "missing": {
+                    "field": "kafka.topic"
+                  }
+                },
+                "time": {
+                  "aggs": {
+                    "level": {
+                      "terms": {
+                        "field": "log.level",
+                        "size": 20
+                      }
+                    }
+                  },
+                  "date_histogram": {
+                    "field": "@timestamp",
+                    "fixed_interval": "60000ms",
+                    "min_doc_count": 1
+                  }
+                },
+                "topic": {
+                  "terms": {
+                    "field": "kafka.topic",
+                    "size": 12
+                  }
+                }
+              },
+              "query": {
+                "bool": {
+                  "filter": [
+                    {
+                      "range": {
+                        "@timestamp": {
+                          "format": "epoch_millis",
+                          "gte": 1000,
+                          "lt": 3601000
+                        }
+                      }
+                    },
+                    {
+                      "match_phrase": {
+                        "message": {
+                          "query": "a"
+                        }
+                      }
+                    }
+                  ]
+                }
+              },
+              "size": 0,
+              "timeout": "10000ms",
+              "track_total_hits": true
+            }"#]]
+        .assert_eq(&format!("{:#}", counts(&query, RANGE, 10_000)));
     }
 }

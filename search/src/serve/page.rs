@@ -72,6 +72,8 @@ pub(super) async fn file(uri: Uri, headers: HeaderMap) -> Response<Body> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     /// What the first visit may cost, with nothing compressed.
@@ -130,6 +132,34 @@ mod tests {
                 let from = line.split('"').nth(1).unwrap_or_else(|| panic!("{}: {line}", file.path));
                 let path = format!("/web/{}", from.trim_start_matches("./"));
                 assert!(FILES.iter().any(|file| file.path == path), "{} imports {from}", file.path);
+            }
+        }
+    }
+
+    /// The keys of a dictionary.
+    fn keys(name: &str) -> BTreeSet<String> {
+        let file = FILES.iter().find(|file| file.path == name).unwrap();
+        let text = std::str::from_utf8(file.content).unwrap();
+        let table = text.split_once(" = {").unwrap().1.split_once("\n};").unwrap().0;
+        let key = regex::Regex::new(r#"(?:^|[{,\n])\s*(\w+): ""#).unwrap();
+        key.captures_iter(table).map(|found| found[1].to_owned()).collect()
+    }
+
+    #[test]
+    fn everything_is_said_in_english_and_in_chinese() {
+        let (english, chinese) = (keys("/web/words.js"), keys("/web/words-zh.js"));
+        assert!(english.len() > 100, "{}", english.len());
+        assert_eq!(english.difference(&chinese).collect::<Vec<_>>(), [""; 0], "not in Chinese");
+        // The server's own words are English.
+        let is_the_servers = |key: &&String| !key.starts_with("failure_") && !key.starts_with("warning_");
+        let extra: Vec<_> = chinese.difference(&english).filter(is_the_servers).collect();
+        assert_eq!(extra, [""; 0], "not in English");
+        let used = regex::Regex::new(r#"\bt\("(\w+)"[,)]|data-(?:t|label|hint)="(\w+)""#).unwrap();
+        for file in FILES.iter().filter(|file| file.path != "/web/words.js") {
+            let text = std::str::from_utf8(file.content).unwrap();
+            for found in used.captures_iter(text) {
+                let key = found.get(1).or(found.get(2)).unwrap().as_str();
+                assert!(english.contains(key), "{} says {key}, for which there are no words", file.path);
             }
         }
     }

@@ -30,7 +30,8 @@ pub(crate) struct Chromium {
 impl Chromium {
     /// Starts the Chromium of `LOGDRIVE_CHROMIUM`.
     pub(crate) fn start() -> Chromium {
-        let program = std::env::var("LOGDRIVE_CHROMIUM").expect("LOGDRIVE_CHROMIUM is the path of a Chromium");
+        let program =
+            std::env::var("LOGDRIVE_CHROMIUM").expect("LOGDRIVE_CHROMIUM is the path of a Chromium");
         let profile = tempfile::Builder::new().prefix("logdrive-").tempdir().unwrap();
         let [to, from] = ["to", "from"].map(|name| profile.path().join(name));
         for pipe in [&to, &from] {
@@ -211,7 +212,8 @@ impl Chromium {
 
     /// The size of the window, in its pixels.
     pub(crate) fn size(&mut self, width: u32, height: u32) {
-        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
+        let metrics =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
         self.call("Emulation.setDeviceMetricsOverride", metrics);
     }
 
@@ -226,7 +228,8 @@ impl Chromium {
     pub(crate) fn picture(&mut self, name: &str) {
         let Some(folder) = pictures() else { return };
         let taken = self.call("Page.captureScreenshot", json!({ "format": "png" }));
-        let bytes = base64::engine::general_purpose::STANDARD.decode(taken["data"].as_str().unwrap()).unwrap();
+        let bytes =
+            base64::engine::general_purpose::STANDARD.decode(taken["data"].as_str().unwrap()).unwrap();
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join(format!("{name}.png")), bytes).unwrap();
     }

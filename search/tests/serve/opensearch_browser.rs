@@ -3,6 +3,8 @@
 use serde_json::json;
 
 use crate::chromium::Chromium;
+use crate::etcd::Etcd;
+use crate::fleet;
 use crate::opensearch_page::{HOSTILE, Sender, site, staged};
 use crate::site::Site;
 use crate::stage::Stage;
@@ -64,7 +66,9 @@ fn complains_in_the_right_place(browser: &mut Chromium) {
     let complaints = browser.complaints();
     assert!(complaints.iter().all(|one| one.contains("status of 400")), "{complaints:?}");
     browser.search("refused");
-    browser.until("document.getElementById('problem').hidden && document.querySelectorAll('#lines mark').length");
+    browser.until(
+        "document.getElementById('problem').hidden && document.querySelectorAll('#lines mark').length",
+    );
 }
 
 fn zooms(browser: &mut Chromium, site: &Site) {
@@ -92,10 +96,20 @@ fn runs_nothing(browser: &mut Chromium, site: &Site) {
     for at in 1..=HOSTILE.len() {
         browser.click(&format!("#lines > li:nth-child({at}) .open"));
     }
-    assert_eq!(browser.eval("document.querySelectorAll('#lines img, #lines script, #lines style, #lines a').length"), 0);
+    assert_eq!(
+        browser.eval("document.querySelectorAll('#lines img, #lines script, #lines style, #lines a').length"),
+        0
+    );
     assert!(browser.eval("document.title").as_str().unwrap().starts_with("hostile"));
     let shown = browser.text("#lines");
-    for text in ["<script>document.title='taken'</script>", "onerror=", "ESC[31mred", "U+202Egnp.exeU+202C", "U+200B", "BEL"] {
+    for text in [
+        "<script>document.title='taken'</script>",
+        "onerror=",
+        "ESC[31mred",
+        "U+202Egnp.exeU+202C",
+        "U+200B",
+        "BEL",
+    ] {
         assert!(shown.contains(text), "{text} in {shown}");
     }
     assert!(!shown.contains(['\u{202e}', '\u{1b}', '\u{2066}', '\u{200b}']));
@@ -123,7 +137,9 @@ fn shows_surroundings(browser: &mut Chromium, site: &Site) {
     browser.call("Page.reload", json!({}));
     browser.until("document.querySelectorAll('#context .lines > li').length === 51");
     browser.key("Escape");
-    browser.until("!document.getElementById('context').open && !new URLSearchParams(location.search).has('line')");
+    browser.until(
+        "!document.getElementById('context').open && !new URLSearchParams(location.search).has('line')",
+    );
     assert_content(browser, "surroundings");
 }
 
@@ -209,7 +225,9 @@ fn fits_everywhere(browser: &mut Chromium, site: &Site) {
 fn is_for_everybody(browser: &mut Chromium, site: &Site) {
     let Some(script) = std::env::var_os("LOGDRIVE_AXE") else { return };
     let script = std::fs::read_to_string(script).unwrap();
-    for (page, is_dark) in [("?from=now-30m&q=refused", false), ("?from=now-30m&q=refused", true), ("?q=*x", false)] {
+    for (page, is_dark) in
+        [("?from=now-30m&q=refused", false), ("?from=now-30m&q=refused", true), ("?q=*x", false)]
+    {
         browser.dark(is_dark);
         browser.open(&format!("http://{}/{page}", site.address));
         browser.until("document.querySelector('#lines > li')");
@@ -222,7 +240,7 @@ fn is_for_everybody(browser: &mut Chromium, site: &Site) {
 }
 
 /// No violation of the rules for accessible pages.
-pub(crate) fn audit(browser: &mut Chromium, script: &str, place: &str) {
+fn audit(browser: &mut Chromium, script: &str, place: &str) {
     browser.eval(&format!("{script};0"));
     let found = browser.eval(
         "axe.run(document, { resultTypes: ['violations'] }).then(r => r.violations.map(v => `${v.id}: ${v.help}: ${v.nodes.slice(0, 3).map(n => n.target + ' ' + (n.any[0]?.message ?? '')).join(' | ')}`))",
@@ -241,4 +259,69 @@ fn opensearch_browser_says_that_nothing_is_indexed() {
     assert!(browser.text("#warnings").contains("nothing is indexed yet"));
     browser.picture("search-empty");
     assert_content(&mut browser, "an empty index");
+}
+
+#[test]
+#[ignore = "needs a Chromium"]
+fn opensearch_browser_changes_items_of_the_fleet() {
+    let (etcd, dir) = (Etcd::start(), tempfile::tempdir().unwrap());
+    let site = fleet::site(&etcd, &dir);
+    let agent = json!({
+        "host": "web-1", "ready": true, "version": "0.1.0", "started": 1_700_000_000, "lag_bytes": 12_345,
+        "lines_per_second": 1200, "files": 9, "items_total": 4,
+    });
+    etcd.put("/logdrive/agents/web-1", &agent.to_string());
+    let troubled = json!({
+        "host": "web-2<img src=x>", "ready": false, "reason": "topic web_log: does not exist", "lag_bytes": 123_456_789,
+    });
+    etcd.put("/logdrive/agents/web-2", &troubled.to_string());
+    let mut browser = Chromium::start();
+    browser.call("Network.setExtraHTTPHeaders", json!({ "headers": { "Authorization": "Bearer s3cret" } }));
+    browser.open(&format!("http://{}/?view=fleet", site.address));
+    browser.until("document.querySelectorAll('#fleet-page tbody tr').length === 2");
+    assert!(
+        browser.text("#fleet-page tbody tr").contains("web-2<img src=x>"),
+        "whoever is in trouble comes first"
+    );
+    browser.click("#fleet-page .fleet-head .primary");
+    browser.until("document.getElementById('item').open");
+    let fill = |browser: &mut Chromium, at: usize, text: &str| {
+        browser.eval(&format!(
+            "(e => {{ e.value = {text:?}; e.dispatchEvent(new Event('input')) }})(document.querySelectorAll('#item input, #item textarea')[{at}])"
+        ));
+    };
+    fill(&mut browser, 0, "web");
+    fill(&mut browser, 1, "nginx");
+    fill(&mut browser, 2, "include = ['/var/log/nginx/*.log']\ntopik = 'web_log'");
+    browser.until("document.querySelector('#item .verdict.error')?.textContent.includes('topik')");
+    browser.picture("fleet-lint");
+    fill(&mut browser, 2, "include = ['/var/log/nginx/*.log']\ntopic = 'web_log'");
+    browser.until("document.querySelector('#item .verdict.good')");
+    // What lint refuses is a status of 400, which the browser tells on its console.
+    let complaints = browser.complaints();
+    assert!(complaints.iter().all(|one| one.contains("status of 400")), "{complaints:?}");
+    browser.click("#item .primary");
+    browser.until("!document.getElementById('item').open && document.querySelectorAll('#fleet-page tbody tr').length === 3");
+    browser.picture("fleet-light");
+    // Somebody else is faster.
+    browser.click("#fleet-page td.acts button");
+    etcd.put("/logdrive/items/web/nginx", "include = ['/other']\ntopic = 'other_log'");
+    browser.click("#item .primary");
+    browser.until("document.querySelector('#item .verdict.error')?.textContent.includes('somebody else')");
+    browser.key("Escape");
+    let complaints = browser.complaints();
+    assert!(complaints.iter().all(|one| one.contains("status of 409")), "{complaints:?}");
+    browser.until("document.getElementById('fleet-page').textContent.includes('other_log')");
+    browser.click("#fleet-page td.acts button");
+    browser.click("#item .danger");
+    browser.click("#item .danger");
+    browser.until("document.querySelectorAll('#fleet-page tbody tr').length === 2");
+    browser.dark(true);
+    browser.size(360, 740);
+    browser.picture("fleet-phone-dark");
+    assert!(browser.eval("document.documentElement.scrollWidth").as_u64().unwrap() <= 360);
+    if let Some(script) = std::env::var_os("LOGDRIVE_AXE") {
+        audit(&mut browser, &std::fs::read_to_string(script).unwrap(), "the fleet");
+    }
+    assert_content(&mut browser, "the fleet");
 }

@@ -75,8 +75,14 @@ impl Sender {
 /// The lines of a quarter of an hour, one after the other: some of them tell of trouble.
 fn story(n: u64) -> String {
     match n % 50 {
-        0 => format!("ERROR [pool-{}] c.example.shop.Cart - connection refused by 10.0.0.{}:5432 after {n} ms", n % 7, n % 250),
-        10 | 30 => format!("WARN [pool-{}] c.example.shop.Cart - slow query: {n} ms for user_id={}", n % 7, n % 90),
+        0 => format!(
+            "ERROR [pool-{}] c.example.shop.Cart - connection refused by 10.0.0.{}:5432 after {n} ms",
+            n % 7,
+            n % 250
+        ),
+        10 | 30 => {
+            format!("WARN [pool-{}] c.example.shop.Cart - slow query: {n} ms for user_id={}", n % 7, n % 90)
+        }
         20 => format!("DEBUG cache miss for key session:{n:08x}"),
         _ => format!("INFO GET /api/v1/items/{} 200 {}ms", n % 400, n % 180),
     }
@@ -151,7 +157,7 @@ fn finds_lines(site: &Site) {
     assert_eq!(total("\"refused connection\"", &[]), 0);
     assert_eq!(total("CONNECTION refus*", &[]), 60);
     assert_eq!(total("refu?ed", &[]), 60);
-    assert_eq!(total("example.shop.C*t", &[]), 180);
+    assert_eq!(total("example.shop.Ca*t", &[]), 180);
     assert_eq!(total("host:web-*", &[]), LINES * 2 + HOSTILE.len() as u64);
     assert_eq!(total("host:db-1 refused", &[]), 20);
     assert_eq!(total("refused OR slow -host:web-1", &[]), 60 + 80, "NOT binds to what stands beside it");
@@ -167,7 +173,8 @@ fn finds_lines(site: &Site) {
     assert_eq!(total("", &["host:web-1", "host:db-1"]), LINES * 2);
     assert_eq!(total("refused", &["-host:web-1"]), 40);
     assert_eq!(total("", &["host:"]), 0);
-    let found = site.ask("/api/search", &[("q", "\"connection refused\""), ("from", "now-1h"), ("size", "3")]);
+    let found =
+        site.ask("/api/search", &[("q", "\"connection refused\""), ("from", "now-1h"), ("size", "3")]);
     assert_eq!(found["lines"][0]["parts"][1], "connection refused", "what was looked for is marked");
     assert_eq!(found["lines"][0]["fields"]["log.file.path"], PATH);
 }
@@ -214,7 +221,8 @@ fn counts(site: &Site) {
 }
 
 fn shows_surroundings(site: &Site) {
-    let found = site.ask("/api/search", &[("q", "host:web-2 offset:>0 \"connection refused\""), ("from", "now-1h")]);
+    let found =
+        site.ask("/api/search", &[("q", "host:web-2 offset:>0 \"connection refused\""), ("from", "now-1h")]);
     let line = &found["lines"][10];
     let id = line["id"].as_str().unwrap();
     let around = site.ask("/api/context", &[("id", id), ("before", "5"), ("after", "5")]);
@@ -254,7 +262,8 @@ fn exports(site: &Site) {
 
 fn refuses_in_words(site: &Site) {
     // OpenSearch itself refuses some of what is written rightly: a number field has no words.
-    let answer = site.asked("/api/search", &[("q", "kafka.offset:[1 TO 5] log.offset:7 wide:>1"), ("from", "now-1h")]);
+    let answer =
+        site.asked("/api/search", &[("q", "kafka.offset:[1 TO 5] log.offset:7 wide:>1"), ("from", "now-1h")]);
     assert_eq!(answer.status, 200, "{}", answer.body);
     let vague = "aa* bb* ".repeat(3);
     assert_eq!(site.asked("/api/search", &[("q", &vague), ("from", "now-1h")]).status, 200);
@@ -322,7 +331,10 @@ fn opensearch_is_not_asked_for_lines_that_come_live() {
     }
     sender.flush();
     let lines = some.next("lines");
-    assert_eq!((messages(&lines["lines"]), &lines["skipped"]), (vec!["connection refused".to_owned()], &json!(0)));
+    assert_eq!(
+        (messages(&lines["lines"]), &lines["skipped"]),
+        (vec!["connection refused".to_owned()], &json!(0))
+    );
     assert_eq!(lines["lines"][0]["parts"], json!(["connection ", "refused", ""]));
     let mut heard = Vec::new();
     while heard.len() < 3 {

@@ -83,7 +83,8 @@ impl Site {
             format!("Host: {}\r\n", self.address)
         };
         let head: String = head.iter().map(|line| format!("{line}\r\n")).collect();
-        let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+        let length =
+            if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
         self.say(&format!("{method} {path} HTTP/1.1\r\n{host}{head}{length}Connection: close\r\n\r\n{body}"))
     }
 
@@ -130,7 +131,9 @@ impl Answer {
         let mut lines = text.lines();
         let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
         let head: Vec<_> = lines
-            .map(|line| line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned())).unwrap())
+            .map(|line| {
+                line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned())).unwrap()
+            })
             .collect();
         let mut body = bytes[end + 4..].to_vec();
         if head.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked") {
@@ -151,7 +154,10 @@ impl Answer {
 
     /// The code of a failure.
     pub(crate) fn code(&self) -> String {
-        self.json()["error"]["code"].as_str().unwrap_or_else(|| panic!("no failure: {}", self.body)).to_owned()
+        self.json()["error"]["code"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no failure: {}", self.body))
+            .to_owned()
     }
 }
 

@@ -117,7 +117,8 @@ impl Lexer<'_> {
         self.not_regular(is_valued)?;
         let rest = &self.text[start..];
         let mut pieces: Vec<Piece> = Vec::new();
-        let mut is_escaped = false;
+        // Only what stands before the first colon can be the name of a field, if it is written as one.
+        let mut may_be_name = !is_valued;
         let mut wildcards = 0;
         let mut chars = rest.char_indices();
         let mut end = rest.len();
@@ -128,26 +129,26 @@ impl Lexer<'_> {
                     break;
                 }
                 '\\' => {
-                    is_escaped = true;
+                    may_be_name = false;
                     // A last one stands for itself.
                     add(&mut pieces, chars.next().map_or('\\', |(_, c)| c));
                 }
                 '*' | '?' => {
                     wildcards += 1;
+                    may_be_name = false;
                     pieces.push(if c == '*' { Piece::Any } else { Piece::One });
                 }
-                ':' if !is_valued
-                    && !is_escaped
-                    && wildcards == 0
-                    && names_field(&rest[..at], &rest[at + 1..]) =>
-                {
+                ':' if may_be_name && names_field(&rest[..at], &rest[at + 1..]) => {
                     if !rest[..at].chars().all(is_field_character) {
                         return Err(QueryError::new(Problem::BadField, start..start + at));
                     }
                     self.push(Token::Field(rest[..at].to_owned()), at + 1);
                     return Ok(());
                 }
-                _ => add(&mut pieces, c),
+                _ => {
+                    may_be_name &= c != ':';
+                    add(&mut pieces, c);
+                }
             }
         }
         let at = start..start + end;
@@ -187,9 +188,11 @@ fn add(pieces: &mut Vec<Piece>, c: char) {
     }
 }
 
-/// Whether something follows that a minus can negate.
+/// Whether something follows that a minus can negate: not so in `->`, `--verbose` and `a - b`.
 fn is_operand(rest: &str) -> bool {
-    rest.chars().next().is_some_and(|c| !c.is_whitespace() && c != ')')
+    let begins =
+        |c: char| c.is_alphanumeric() || matches!(c, '"' | '(' | '\\' | '_' | '@' | '.' | '/' | '*' | '?');
+    rest.chars().next().is_some_and(begins)
 }
 
 /// Whether a colon after `name` makes it a field. Times (`12:30`), links (`http://...`) and `std::fmt` are pasted

@@ -61,19 +61,22 @@ impl fmt::Display for Clause {
 
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut is_first = true;
         for piece in &self.0 {
             match piece {
                 Piece::Any => f.write_char('*')?,
                 Piece::One => f.write_char('?')?,
                 Piece::Text(text) => {
                     for c in text.chars() {
-                        if !is_harmless(c) {
+                        if !(is_harmless(c) && (c.is_alphanumeric() || !is_first)) {
                             f.write_char('\\')?;
                         }
                         f.write_char(c)?;
+                        is_first = false;
                     }
                 }
             }
+            is_first = false;
         }
         Ok(())
     }
@@ -98,6 +101,7 @@ fn is_plain(text: &str) -> bool {
         && !matches!(text, "AND" | "OR" | "NOT")
 }
 
+/// Whether a character within a word is nothing but itself.
 fn is_harmless(c: char) -> bool {
-    c.is_alphanumeric() || matches!(c, '.' | '_' | '@')
+    c.is_alphanumeric() || matches!(c, '.' | '_' | '@' | '-' | '/')
 }

@@ -203,7 +203,7 @@ impl Hub {
             started.map_err(|error| busy(format!("the system refuses a thread: {error}")))?;
             listeners.is_read = true;
         }
-        Ok(Feed { events: received, skipped })
+        Ok(Feed { events: received, skipped, gather: GATHER, silence: SIGN_OF_LIFE })
     }
 }
 
@@ -212,17 +212,19 @@ impl Hub {
 struct Feed {
     events: Receiver<Event>,
     skipped: Arc<AtomicU64>,
+    gather: Duration,
+    silence: Duration,
 }
 
 impl Feed {
     /// The next event as it is sent.
     async fn next(&mut self) -> Option<String> {
-        match timeout(SIGN_OF_LIFE, self.events.recv()).await {
+        match timeout(self.silence, self.events.recv()).await {
             Err(_) => Some(format!("event: alive\ndata: {}\n\n", self.skipped.swap(0, Ordering::Relaxed))),
             Ok(None) => None,
             Ok(Some(Event::Standing(state))) => Some(told(&state)),
             Ok(Some(Event::Line(first))) => {
-                tokio::time::sleep(GATHER).await;
+                tokio::time::sleep(self.gather).await;
                 let mut lines = first;
                 let mut count = 1;
                 let mut behind = String::new();
@@ -287,7 +289,10 @@ mod tests {
             skipped: Arc::clone(&skipped),
             allowance: Allowance { left: LINES_A_SECOND, at: Instant::now() },
         });
-        (shared, Feed { events: received, skipped })
+        (
+            shared,
+            Feed { events: received, skipped, gather: Duration::ZERO, silence: Duration::from_millis(1) },
+        )
     }
 
     fn offer(shared: &Shared, message: &str, now: Instant) {
@@ -301,7 +306,7 @@ mod tests {
         (name.to_owned(), serde_json::from_str(data).unwrap())
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_listener_gets_the_lines_that_its_query_finds() {
         let (shared, mut feed) = listener("refused level:info", 10);
         let now = Instant::now();
@@ -315,7 +320,7 @@ mod tests {
         assert_eq!(parts, [&json!(["connection ", "refused", ""]), &json!(["", "refused", "\nagain"])]);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn what_nobody_can_read_is_counted() {
         let (shared, mut feed) = listener("", 2000);
         let now = Instant::now();
@@ -329,7 +334,7 @@ mod tests {
         assert_eq!((data["lines"].as_array().unwrap().len(), &data["skipped"]), (1, &json!(0)));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_listener_that_does_not_listen_holds_up_nobody() {
         let (shared, mut feed) = listener("", 3);
         let now = Instant::now();
@@ -346,7 +351,7 @@ mod tests {
         assert!(!shared.goes_on());
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_state_comes_behind_the_lines_before_it() {
         let (shared, mut feed) = listener("", 10);
         offer(&shared, "x", Instant::now());
