@@ -11,7 +11,7 @@ use logdrive::logging;
 use tracing::warn;
 
 use crate::config::{self, Configured};
-use crate::index::{self, IndexPlan};
+use crate::{index, serve};
 
 /// From Kafka to the reader: log lines that agents have sent are made searchable.
 #[derive(Parser, Debug)]
@@ -31,6 +31,11 @@ enum Verb {
     Index(IndexArguments),
     /// Check a configuration for `index`; every problem is named with file:line:column, and the exit code is 78.
     Validate(IndexArguments),
+    /// Serve the web page to search with, until stopped.
+    #[command(
+        after_help = "Example: logdrive-search serve --url http://localhost:9200 --brokers localhost:9092 --topic web_log"
+    )]
+    Serve(ServeArguments),
 }
 
 /// The configuration: a file, flags, or both.
@@ -62,6 +67,32 @@ struct IndexArguments {
     set: Vec<(String, String)>,
 }
 
+/// The configuration: a file, flags, or both.
+#[derive(Args, Debug)]
+struct ServeArguments {
+    /// Configuration file (TOML); the same as that of `index`.
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the page is served [default: 127.0.0.1:9182].
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// OpenSearch server to ask, like http://localhost:9200; repeatable.
+    #[arg(long, value_name = "URL")]
+    url: Vec<String>,
+    /// Brokers to read live lines from, separated by commas.
+    #[arg(long, value_name = "HOST:PORT")]
+    brokers: Option<String>,
+    /// Topic whose lines are shown live; repeatable; one that begins with ^ is a pattern.
+    #[arg(long, value_name = "NAME")]
+    topic: Vec<String>,
+    /// Members of etcd to ask for agents and items, separated by commas.
+    #[arg(long, value_name = "HOST:PORT")]
+    etcd: Option<String>,
+    /// Any other key, like serve.timeout=5s; repeatable.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
+    set: Vec<(String, String)>,
+}
+
 fn key_and_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("it wants KEY=VALUE, like index.requests=4")?;
     Ok((key.to_owned(), value.to_owned()))
@@ -69,32 +100,51 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
 
 impl IndexArguments {
     fn typed(&self) -> Typed {
-        let mut settings = Vec::new();
-        let mut add = |flag: &str, path: &str, text: String| {
-            settings.push(Setting { flag: flag.to_owned(), path: path.to_owned(), text });
-        };
-        for (key, value) in &self.set {
-            add(&format!("--set {key}"), key, value.clone());
-        }
-        for (flag, path, text) in [
+        let texts = [
             ("--brokers", "kafka.brokers", &self.brokers),
             ("--dead-letter-topic", "index.dead_letter_topic", &self.dead_letter_topic),
             ("--group", "index.group", &self.group),
             ("--http", "http.listen", &self.http),
-        ] {
-            if let Some(text) = text {
-                add(flag, path, text.clone());
-            }
+        ];
+        let lists = [("--topic", "index.topics", &self.topic), ("--url", "opensearch.urls", &self.url)];
+        Typed {
+            config: self.config.clone(),
+            settings: settings(&self.set, &texts, &lists),
+            ..Typed::default()
         }
-        for (flag, path, texts) in
-            [("--topic", "index.topics", &self.topic), ("--url", "opensearch.urls", &self.url)]
-        {
-            if !texts.is_empty() {
-                add(flag, path, array(texts));
-            }
-        }
-        Typed { config: self.config.clone(), settings, ..Typed::default() }
     }
+}
+
+impl ServeArguments {
+    fn typed(&self) -> Typed {
+        let texts = [
+            ("--listen", "serve.listen", &self.listen),
+            ("--brokers", "kafka.brokers", &self.brokers),
+            ("--etcd", "etcd.endpoints", &self.etcd),
+        ];
+        let lists = [("--topic", "serve.topics", &self.topic), ("--url", "opensearch.urls", &self.url)];
+        Typed {
+            config: self.config.clone(),
+            settings: settings(&self.set, &texts, &lists),
+            ..Typed::default()
+        }
+    }
+}
+
+/// What flags set: any keys, then single ones and lists, each with its flag and its path.
+fn settings(
+    set: &[(String, String)],
+    texts: &[(&str, &str, &Option<String>)],
+    lists: &[(&str, &str, &Vec<String>)],
+) -> Vec<Setting> {
+    let setting =
+        |flag: &str, path: &str, text: String| Setting { flag: flag.to_owned(), path: path.to_owned(), text };
+    let any = set.iter().map(|(key, value)| setting(&format!("--set {key}"), key, value.clone()));
+    let single =
+        texts.iter().filter_map(|(flag, path, text)| Some(setting(flag, path, text.as_ref()?.clone())));
+    let several = lists.iter().filter(|(.., list)| !list.is_empty());
+    let several = several.map(|(flag, path, list)| setting(flag, path, array(list)));
+    any.chain(single).chain(several).collect()
 }
 
 /// Strings as an array of TOML, which takes every string that JSON writes.
@@ -108,6 +158,7 @@ pub fn main() -> ExitCode {
     let outcome = match Arguments::parse().verb {
         Verb::Index(arguments) => run(&arguments),
         Verb::Validate(arguments) => validate(&arguments),
+        Verb::Serve(arguments) => serve(&arguments),
     };
     outcome.unwrap_or_else(|error| {
         if let Some(refused) = error.downcast_ref::<Refused>() {
@@ -119,27 +170,34 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// Reads the configuration. From the first secret in it on, no other process of this user can look into this one's
-/// memory, and it leaves no core dump.
-fn load(arguments: &IndexArguments) -> Result<Configured<IndexPlan>, Refused> {
-    let configured = config::index(&arguments.typed())?;
+/// From the first secret on, no other process of this user can look into this one's memory, and it leaves no core dump.
+fn hidden<T>(configured: Configured<T>) -> Configured<T> {
     if configured.holds_secrets {
         hide_memory();
     }
-    Ok(configured)
+    configured
 }
 
-fn run(arguments: &IndexArguments) -> Result<ExitCode> {
-    let configured = load(arguments)?;
+/// What every verb does before its work: secrets are hidden, and what is unwise is said.
+fn begin<T>(configured: Configured<T>) -> Result<T> {
+    let configured = hidden(configured);
     logging::start(configured.log.format, configured.log.level)?;
     for warning in &configured.warnings {
         warn!("{warning}");
     }
-    index::run(&configured.plan).map(|()| ExitCode::SUCCESS)
+    Ok(configured.plan)
+}
+
+fn run(arguments: &IndexArguments) -> Result<ExitCode> {
+    index::run(&begin(config::index(&arguments.typed())?)?).map(|()| ExitCode::SUCCESS)
+}
+
+fn serve(arguments: &ServeArguments) -> Result<ExitCode> {
+    serve::run(begin(config::serve(&arguments.typed())?)?).map(|()| ExitCode::SUCCESS)
 }
 
 fn validate(arguments: &IndexArguments) -> Result<ExitCode> {
-    let configured = load(arguments)?;
+    let configured = hidden(config::index(&arguments.typed())?);
     for warning in &configured.warnings {
         eprintln!("warning: {warning}");
     }

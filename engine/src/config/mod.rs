@@ -29,7 +29,7 @@ pub use plan::{
     Partition, Plan, RecordKey, SaslPlan, StatePlan, Symlinks, TlsPlan,
 };
 pub use problem::{At, EXIT_CONFIG, Placed, Refused};
-pub use resolve::{Host, Judge};
+pub use resolve::{Host, Judge, legal_name};
 pub(crate) use resolve::{line_bytes_most, option_refusal};
 pub use secret::Secret;
 pub use single::{ItemLimits, item_of};
@@ -76,13 +76,15 @@ fn exposed(path: &Path, metadata: &Metadata) -> impl Iterator<Item = String> {
 }
 
 /// Reads the configuration of another program of this workspace, which has its own keys: what `meaning` makes
-/// of it, and warnings. It is refused in the words of the agent's.
+/// of it, and warnings. It is refused in the words of the agent's; required keys may be missing in sections that are
+/// not needed.
 ///
 /// # Errors
 /// Everything that is wrong with it, each with its place.
 pub fn load_for<T>(
     keys: &'static KeyTable,
     typed: &Typed,
+    is_needed: impl Fn(&str) -> bool,
     meaning: impl FnOnce(&Section, &mut Judge<'_>) -> Option<T>,
 ) -> Result<(T, Vec<String>), Refused> {
     let (name, text, exposed) = match &typed.config {
@@ -97,7 +99,7 @@ pub fn load_for<T>(
         .map_err(|problem| Refused::new(&name, vec![problem]))?;
     typed.apply(&mut config, &mut problems);
     let mut judge = Judge::new(&mut problems, exposed);
-    judge.required(&config.top, |_| true);
+    judge.required(&config.top, is_needed);
     let meant = meaning(&config.top, &mut judge);
     let warnings = judge.into_warnings();
     match meant {

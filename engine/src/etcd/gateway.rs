@@ -40,7 +40,7 @@ pub struct Gateway {
 /// What became of an attempt to write.
 #[derive(Clone, Eq, PartialEq, Debug)]
 pub enum Written {
-    /// It stands there, at this revision.
+    /// It is written, or deleted, at this revision.
     At(u64),
     /// Something else stands there.
     Other(KeyValue),
@@ -135,7 +135,7 @@ impl Gateway {
         limit: usize,
     ) -> Result<(Stamp, Vec<KeyValue>), EtcdError> {
         let range = |(first, end): &(String, Option<String>)| Range::of(first, end.as_deref()).limited(limit);
-        let success = ranges.iter().map(|one| Step::RequestRange(range(one))).collect();
+        let success = ranges.iter().map(|one| Step::Range(range(one))).collect();
         let request = Transaction { success, ..Transaction::default() };
         let Taken { header, responses, .. } = self.ask("list items", "/v3/kv/txn", &request).await?;
         let pairs = responses.into_iter().flat_map(|step| step.response_range.kvs);
@@ -171,7 +171,8 @@ impl Gateway {
         Ok(found.header.revision)
     }
 
-    /// Puts a key if it was last changed at this revision (0: if it is not there).
+    /// Puts a key if it was last changed at this revision (0: if it is not there), for as long as a lease lives if
+    /// one is named.
     ///
     /// # Errors
     /// See [`EtcdError`].
@@ -180,14 +181,33 @@ impl Gateway {
         key: &str,
         mod_revision: u64,
         value: &[u8],
-        lease: &str,
+        lease: Option<&str>,
+    ) -> Result<Written, EtcdError> {
+        self.change_if("put a key", key, mod_revision, Step::Put(put(key, value, lease))).await
+    }
+
+    /// Deletes a key if it was last changed at this revision.
+    ///
+    /// # Errors
+    /// See [`EtcdError`].
+    pub async fn delete_if(&mut self, key: &str, mod_revision: u64) -> Result<Written, EtcdError> {
+        let step = Step::DeleteRange(Range::of(key, None));
+        self.change_if("delete a key", key, mod_revision, step).await
+    }
+
+    async fn change_if(
+        &mut self,
+        what: &'static str,
+        key: &str,
+        mod_revision: u64,
+        step: Step,
     ) -> Result<Written, EtcdError> {
         let request = Transaction {
             compare: vec![Unchanged::since(key, mod_revision)],
-            success: vec![Step::RequestPut(put(key, value, Some(lease)))],
-            failure: vec![Step::RequestRange(Range::of(key, None))],
+            success: vec![step],
+            failure: vec![Step::Range(Range::of(key, None))],
         };
-        let taken: Taken = self.ask("put a key", "/v3/kv/txn", &request).await?;
+        let taken: Taken = self.ask(what, "/v3/kv/txn", &request).await?;
         if taken.succeeded {
             return Ok(Written::At(taken.header.revision));
         }

@@ -284,7 +284,7 @@ impl Desk {
         self.lease = Some(lease.clone());
         let document = serde_json::to_vec(&report).expect("text and numbers always serialise");
         let key = self.keyspace.agent();
-        let mut written = gateway.put_if(&key, self.mod_revision, &document, &lease).await?;
+        let mut written = gateway.put_if(&key, self.mod_revision, &document, Some(&lease)).await?;
         // It is this agent's all the same: from an earlier life, or the lease has taken it away.
         let ours = match &written {
             Written::Other(other) => {
@@ -295,7 +295,7 @@ impl Desk {
             Written::At(_) => None,
         };
         if let Some(mod_revision) = ours {
-            written = gateway.put_if(&key, mod_revision, &document, &lease).await?;
+            written = gateway.put_if(&key, mod_revision, &document, Some(&lease)).await?;
         }
         match written {
             Written::At(revision) => {

@@ -32,7 +32,9 @@ pub enum Scope {
 }
 
 impl Scope {
-    fn prefix(&self, plan: &EtcdPlan) -> String {
+    /// What the keys of its items begin with.
+    #[must_use]
+    pub fn prefix(&self, plan: &EtcdPlan) -> String {
         match self {
             Scope::Group(group) => scope(&plan.prefix, group),
             Scope::Host(host) => scope_of_host(&plan.prefix, host),
@@ -59,8 +61,11 @@ pub struct Difference {
 }
 
 impl Remote {
-    /// Every endpoint is asked in turn; the last one's failure is told.
-    async fn open(&self) -> Result<Gateway, EtcdError> {
+    /// Connects. Every endpoint is asked in turn; the last one's failure is told.
+    ///
+    /// # Errors
+    /// See [`EtcdError`].
+    pub async fn open(&self) -> Result<Gateway, EtcdError> {
         let mut attempt = 0;
         loop {
             match Gateway::open(&self.plan, attempt).await {
@@ -167,7 +172,11 @@ impl Remote {
         Ok(Difference { is_empty: text.is_empty(), text })
     }
 
-    fn judge(&self, name: &str, value: &[u8]) -> Result<ItemPlan, String> {
+    /// The item of that name with this value.
+    ///
+    /// # Errors
+    /// What is wrong with it, in one line.
+    pub fn judge(&self, name: &str, value: &[u8]) -> Result<ItemPlan, String> {
         judge(&self.limits, name, value)
     }
 

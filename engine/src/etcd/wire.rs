@@ -117,10 +117,13 @@ pub(super) struct Put {
 
 /// One step of a transaction.
 #[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "snake_case")]
 pub(super) enum Step {
-    RequestRange(Range),
-    RequestPut(Put),
+    #[serde(rename = "request_range")]
+    Range(Range),
+    #[serde(rename = "request_put")]
+    Put(Put),
+    #[serde(rename = "request_delete_range")]
+    DeleteRange(Range),
 }
 
 /// What must hold: the key was last changed at this revision; 0 stands for a key that is not there.
@@ -254,12 +257,8 @@ mod tests {
     fn what_is_asked_is_written_as_etcd_wants_it() {
         let transaction = Transaction {
             compare: vec![Unchanged::since("/a", 0)],
-            success: vec![Step::RequestPut(Put {
-                key: "/a".into(),
-                value: "1".into(),
-                lease: "7".to_owned(),
-            })],
-            failure: vec![Step::RequestRange(Range::of("/a", Some("/b")).limited(3))],
+            success: vec![Step::Put(Put { key: "/a".into(), value: "1".into(), lease: "7".to_owned() })],
+            failure: vec![Step::Range(Range::of("/a", Some("/b")).limited(3))],
         };
         assert_eq!(
             serde_json::to_string(&transaction).unwrap(),

@@ -308,12 +308,22 @@ impl AgentView {
 /// name of its own (DNS rebinding) and read the answer; it cannot make it send a bare address.
 fn names_this_host(request: &Request<Incoming>) -> bool {
     let Some(host) = request.headers().get(header::HOST) else { return true };
-    let Ok(host) = host.to_str() else { return false };
+    host.to_str().is_ok_and(|host| is_no_name(name_of(host)))
+}
+
+/// The name or address in a `Host` header, without its port and brackets.
+#[must_use]
+pub fn name_of(host: &str) -> &str {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !name.ends_with(':') => name,
         _ => host,
     };
-    let name = name.trim_start_matches('[').trim_end_matches(']');
+    name.trim_start_matches('[').trim_end_matches(']')
+}
+
+/// Whether it is an address, or `localhost`: no name that somebody could make lead here.
+#[must_use]
+pub fn is_no_name(name: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
 }
 

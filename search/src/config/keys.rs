@@ -22,8 +22,11 @@ const fn duration(min: Duration, max: Duration) -> Kind {
 }
 
 /// All keys.
-pub static TABLE: KeyTable =
-    KeyTable { keys: KEYS, optional_sections: &["kafka.tls", "kafka.sasl", "opensearch.tls"], array: None };
+pub static TABLE: KeyTable = KeyTable {
+    keys: KEYS,
+    optional_sections: &["kafka.tls", "kafka.sasl", "opensearch.tls", "serve.tls", "etcd", "etcd.tls"],
+    array: None,
+};
 
 /// Every key, in the order of the reference.
 #[rustfmt::skip]
@@ -99,6 +102,50 @@ const KEYS: &[Key] = &[
         "The largest bulk request; how large they are below it follows from how quickly they are answered."),
     key_of("index.linger", duration(MS, Duration::from_secs(60)), Value("\"200ms\""),
         "How long a record may wait for company."),
+
+    key_of("serve.listen", Kind::Text("address with port"), Value("\"127.0.0.1:9182\""),
+        "Where the page is served; on an address that other hosts reach only with `[serve.tls]` and a login."),
+    key_of("serve.hosts", Kind::Texts("name"), Value("[]"),
+        "Names under which browsers find the page; an address and `localhost` need none."),
+    key_of("serve.username", STRING, NOT_SET,
+        "The name that browsers ask for."),
+    key_of("serve.password_file", FILE, NOT_SET,
+        "A file that holds its password."),
+    key_of("serve.password_env", STRING, NOT_SET,
+        "An environment variable that holds its password."),
+    key_of("serve.token_file", FILE, NOT_SET,
+        "A file that holds a token: a bearer token for programs, for browsers the password of the name `token`."),
+    key_of("serve.topics", Kind::Texts("topic"), Absent("`topics` of `[index]`"),
+        "The topics whose lines are shown live; one that begins with `^` is a pattern."),
+    key_of("serve.timeout", duration(Duration::from_millis(100), Duration::from_secs(600)), Value("\"10s\""),
+        "How long a search may take; then what is found so far is shown, with a word that it is not all."),
+    key_of("serve.export_lines_max", count(1, 10_000_000, &[]), Value("100000"),
+        "How many lines an export has at most."),
+    key_of("serve.tls.cert", FILE, Required,
+        "The server's certificate (PEM), with those between it and its authority."),
+    key_of("serve.tls.key", FILE, Required,
+        "The private key (PEM) that belongs to `cert`."),
+    key_of("serve.tls.key_password_file", FILE, NOT_SET,
+        "A file that holds the password of `key`, if it is encrypted."),
+
+    key_of("etcd.endpoints", STRING, Required,
+        "The members of the etcd cluster to ask, as `host:port`, separated by commas."),
+    key_of("etcd.prefix", STRING, Value("\"/logdrive\""),
+        "What all keys begin with."),
+    key_of("etcd.username", STRING, NOT_SET,
+        "The name to log in with."),
+    key_of("etcd.password_file", FILE, NOT_SET,
+        "A file that holds the password."),
+    key_of("etcd.password_env", STRING, NOT_SET,
+        "An environment variable that holds the password."),
+    key_of("etcd.tls.ca", FILE, Absent("the system's certificate authorities"),
+        "The certificate authorities (PEM) that may have signed etcd's certificates."),
+    key_of("etcd.tls.cert", FILE, NOT_SET,
+        "Our own certificate (PEM), for an etcd that wants one."),
+    key_of("etcd.tls.key", FILE, NOT_SET,
+        "The private key (PEM) that belongs to `cert`."),
+    key_of("etcd.tls.key_password_file", FILE, NOT_SET,
+        "A file that holds the password of `key`, if it is encrypted."),
 
     key_of("http.listen", Kind::Text("loopback address with port, or \"off\""), Value("\"127.0.0.1:9181\""),
         "Where `/metrics`, `/healthz`, `/readyz` and `/status` are served."),

@@ -3,12 +3,15 @@
 //! Reading, kinds of values and their refusals are the agent's own; here are the keys and the rules between them.
 
 pub mod keys;
+mod serve;
 
 use jiff::tz::TimeZone;
 use logdrive::config::{At, Judge, LogPlan, Placed, Refused, Secret, Section, TlsPlan, Typed, load_for};
 
 use crate::group::{DECIDED, KafkaPlan, PROMISED, Subscription};
 use crate::index::IndexPlan;
+pub use serve::serve;
+
 use crate::opensearch::{Login, OpenSearchPlan, Template, endpoint};
 
 /// The longest name of an index is 255 bytes; a dash and a date follow.
@@ -32,8 +35,9 @@ pub struct Configured<T> {
 /// # Errors
 /// Everything that is wrong, each with its place.
 pub fn index(typed: &Typed) -> Result<Configured<IndexPlan>, Refused> {
+    let is_needed = |section: &str| !section.starts_with("serve") && !section.starts_with("etcd");
     let meaning = |top: &Section, judge: &mut Judge<'_>| Some((index_plan(top, judge)?, LogPlan::of(top)));
-    let ((plan, log), warnings) = load_for(&keys::TABLE, typed, meaning)?;
+    let ((plan, log), warnings) = load_for(&keys::TABLE, typed, is_needed, meaning)?;
     let holds_key = |tls: &Option<TlsPlan>| tls.as_ref().is_some_and(|tls| tls.certificate.is_some());
     let holds_secrets = plan.kafka.sasl.is_some()
         || holds_key(&plan.kafka.tls)
@@ -45,7 +49,7 @@ pub fn index(typed: &Typed) -> Result<Configured<IndexPlan>, Refused> {
 fn index_plan(top: &Section, judge: &mut Judge<'_>) -> Option<IndexPlan> {
     let kafka = kafka(top, judge);
     let opensearch = opensearch(top, judge);
-    let topics = topics(top, judge);
+    let topics = topics(top, "index.topics", judge);
     let group = judge.plain(top, "index.group");
     let dead_letter_topic = judge.topic(top, "index.dead_letter_topic");
     if let (Some(topics), Some(dead)) = (&topics, &dead_letter_topic)
@@ -56,14 +60,8 @@ fn index_plan(top: &Section, judge: &mut Judge<'_>) -> Option<IndexPlan> {
         );
         judge.refuse(&top.at("index.dead_letter_topic"), why);
     }
-    let prefix = top.text("index.prefix").map(legal_prefix);
-    let prefix = prefix.and_then(|result| judge.accept(top, "index.prefix", result));
-    let zone = top.text("index.time_zone").map(|name| {
-        TimeZone::get(&name).map_err(|_| {
-            format!("`time_zone` is {name:?}, which this system does not know; as `Europe/Berlin`; is tzdata installed?")
-        })
-    });
-    let time_zone = zone.and_then(|result| judge.accept(top, "index.time_zone", result));
+    let prefix = prefix(top, judge);
+    let time_zone = time_zone(top, judge);
     let http = judge.http(top);
     for path in ["index.shards", "index.replicas"] {
         judge.needs(top, path, top.flag("index.template"), "`template`");
@@ -93,6 +91,17 @@ fn index_plan(top: &Section, judge: &mut Judge<'_>) -> Option<IndexPlan> {
         shutdown_timeout: top.duration("shutdown_timeout"),
         http: http?,
     })
+}
+
+/// That of lines whose times name none. Whoever shows lines live needs it as well as whoever indexes them.
+fn time_zone(top: &Section, judge: &mut Judge<'_>) -> Option<TimeZone> {
+    let name = top.text("index.time_zone")?;
+    let zone = TimeZone::get(&name).map_err(|_| {
+        format!(
+            "`time_zone` is {name:?}, which this system does not know; as `Europe/Berlin`; is tzdata installed?"
+        )
+    });
+    judge.accept(top, "index.time_zone", zone)
 }
 
 fn kafka(top: &Section, judge: &mut Judge<'_>) -> Option<KafkaPlan> {
@@ -175,10 +184,10 @@ fn login(top: &Section, is_encrypted: bool, judge: &mut Judge<'_>) -> Option<Log
     Some(login)
 }
 
-fn topics(top: &Section, judge: &mut Judge<'_>) -> Option<Vec<String>> {
-    let texts = top.texts("index.topics");
-    if texts.is_empty() && top.has("index.topics") {
-        judge.refuse(&top.at("index.topics"), "`topics` is empty: name at least one");
+fn topics(top: &Section, path: &str, judge: &mut Judge<'_>) -> Option<Vec<String>> {
+    let texts = top.texts(path);
+    if texts.is_empty() && top.has(path) {
+        judge.refuse(&top.at(path), "`topics` is empty: name at least one");
     }
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let mut topics = Vec::new();
@@ -192,6 +201,12 @@ fn topics(top: &Section, judge: &mut Judge<'_>) -> Option<Vec<String>> {
         topics.push(value);
     }
     (!topics.is_empty()).then_some(topics)
+}
+
+/// What the names of indexes begin with.
+fn prefix(top: &Section, judge: &mut Judge<'_>) -> Option<String> {
+    let prefix = top.text("index.prefix").map(legal_prefix)?;
+    judge.accept(top, "index.prefix", prefix)
 }
 
 /// As OpenSearch wants names of indexes to begin.

@@ -30,7 +30,7 @@ const DAYS_AFTER_MAX: i64 = 1;
 
 /// What became of a record.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
-pub(super) enum Written {
+pub(crate) enum Written {
     /// A document as it stood.
     Document,
     /// Text.
@@ -43,7 +43,7 @@ pub(super) enum Written {
 
 /// Names the indexes, and writes documents for them.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(crate) struct Writer {
     prefix: String,
     calendar: Calendar,
     /// The day of the last document, and its index: the next one is mostly of the same.
@@ -53,12 +53,12 @@ pub(super) struct Writer {
 impl Writer {
     /// A writer of indexes whose names begin with `prefix`.
     #[must_use]
-    pub(super) fn new(prefix: &str, calendar: Calendar) -> Writer {
+    pub(crate) fn new(prefix: &str, calendar: Calendar) -> Writer {
         Writer { prefix: prefix.to_owned(), calendar, last: (i64::MIN, String::new()) }
     }
 
     /// Appends the two lines of a record.
-    pub(super) fn write(&mut self, record: &Record<'_>, out: &mut Vec<u8>) -> Written {
+    pub(crate) fn write(&mut self, record: &Record<'_>, out: &mut Vec<u8>) -> Written {
         let Some(value) = record.value else { return Written::Nothing };
         match Document::read(value) {
             Some(document) => {

@@ -12,7 +12,7 @@
 //! letter. What is written twice for that, after a crash or a rebalance, has the same index and id and stays one.
 
 mod batch;
-mod document;
+pub(crate) mod document;
 mod effort;
 mod indexer;
 mod letters;

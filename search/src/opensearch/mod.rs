@@ -25,7 +25,7 @@ use tokio::time::timeout;
 
 pub use answer::Verdict;
 pub use error::OpenSearchError;
-pub use template::{Template, name_of as template_name};
+pub use template::{JOINTS, Template, name_of as template_name};
 
 /// The port of a server that is named without one.
 const PORT: u16 = 9200;

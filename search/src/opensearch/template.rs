@@ -46,16 +46,18 @@ impl Template {
     }
 }
 
+/// What joins words in logs. Whoever looks for words in a line without the index cuts it there too.
+pub const JOINTS: [char; 7] = ['.', '_', ':', '\'', ',', '\u{b7}', '\u{2019}'];
+
 /// The words of a line. The standard tokenizer knows every script, but takes `a.b.C`, `user_id` and `it's` for one
 /// word each; so what joins words in logs is a space to it. What is searched for goes the same way: `10.0.0.1` is
 /// found as four numbers next to each other.
 fn analysis() -> Value {
-    let joints = [".", "_", ":", "'", ",", "\u{b7}", "\u{2019}"];
     json!({
         "char_filter": {
             "joints": {
                 "type": "mapping",
-                "mappings": joints.map(|joint| format!("{joint} => \\u0020")),
+                "mappings": JOINTS.map(|joint| format!("{joint} => \\u0020")),
             },
         },
         "analyzer": {

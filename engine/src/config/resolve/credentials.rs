@@ -10,12 +10,20 @@ use crate::config::written::Section;
 
 /// The table of TLS at `path`, which is there.
 pub(super) fn tls(top: &Section, path: &str, judge: &mut Judge<'_>) -> Option<TlsPlan> {
+    let ca_path = format!("{path}.ca");
+    let ca = judge.path(top, &ca_path);
+    if let Some(file) = &ca {
+        judge.accept(top, &ca_path, readable(file));
+    }
+    Some(TlsPlan { ca, certificate: certificate(top, path, judge)? })
+}
+
+/// Our own certificate in the table of TLS at `path`; `Some(None)` if there is none.
+pub(super) fn certificate(top: &Section, path: &str, judge: &mut Judge<'_>) -> Option<Option<Certificate>> {
     let of = |name: &str| format!("{path}.{name}");
-    let [ca, cert, key] = ["ca", "cert", "key"].map(|name| judge.path(top, &of(name)));
-    for (name, file) in [("ca", &ca), ("cert", &cert)] {
-        if let Some(file) = file {
-            judge.accept(top, &of(name), readable(file));
-        }
+    let [cert, key] = ["cert", "key"].map(|name| judge.path(top, &of(name)));
+    if let Some(file) = &cert {
+        judge.accept(top, &of("cert"), readable(file));
     }
     if let Some(file) = &key {
         judge.accept(top, &of("key"), open_private(file));
@@ -27,8 +35,7 @@ pub(super) fn tls(top: &Section, path: &str, judge: &mut Judge<'_>) -> Option<Tl
         Some(file) => Some(judge.accept(top, &of("key_password_file"), Secret::from_file(&file))?),
         None => None,
     };
-    let certificate = cert.zip(key).map(|(cert, key)| Certificate { cert, key, key_password });
-    Some(TlsPlan { ca, certificate })
+    Some(cert.zip(key).map(|(cert, key)| Certificate { cert, key, key_password }))
 }
 
 /// The password of the section `path`, which wants one: from a file or from the environment.

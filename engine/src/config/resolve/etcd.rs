@@ -1,6 +1,7 @@
 //! `[etcd]`: where more items come from, and what they may want.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::kafka::{hosts, plain};
 use super::{Judge, absolute, credentials, legal_name};
@@ -21,10 +22,7 @@ const PORT: u16 = 2379;
 const HOST: &str = "{host}";
 
 pub(super) fn plan(top: &Section, judge: &mut Judge<'_>) -> Option<EtcdPlan> {
-    let endpoints = top.text("etcd.endpoints").map(|text| hosts(&text, "endpoints", "etcd"));
-    let endpoints = endpoints.and_then(|result| judge.accept(top, "etcd.endpoints", result));
-    let prefix = top.text("etcd.prefix").map(|text| prefix(&text));
-    let prefix = prefix.and_then(|result| judge.accept(top, "etcd.prefix", result));
+    let connection = connection(top, judge);
     let host = top.text("etcd.host").unwrap_or_else(own_name);
     let host = judge.accept(top, "etcd.host", legal_name("host", &host).map(|()| host.clone()));
     let array_key = match top.text("etcd.array_key") {
@@ -34,23 +32,37 @@ pub(super) fn plan(top: &Section, judge: &mut Judge<'_>) -> Option<EtcdPlan> {
         }
         None => Some(None),
     };
-    let tls = match top.table("etcd.tls") {
-        Some(_) => credentials::tls(top, "etcd.tls", judge).map(Some),
-        None => Some(None),
-    };
-    let login = login(top, judge);
-    if let (Some(Some(_)), Some(None)) = (&login, &tls) {
-        judge.warn("[etcd] username without [etcd.tls]: the password crosses the network in the clear");
-    }
     Some(EtcdPlan {
         groups: groups(top, judge)?,
         allow_paths: allow_paths(top, judge)?,
         allow_topics: allow_topics(top, judge)?,
         relist: top.duration("etcd.relist"),
-        endpoints: endpoints?.split(',').map(with_port).collect(),
-        prefix: prefix?,
         host: host?,
         array_key: array_key?,
+        ..connection?
+    })
+}
+
+/// Whom to ask and how, for whoever collects nothing: no groups, and nothing is allowed.
+pub(super) fn connection(top: &Section, judge: &mut Judge<'_>) -> Option<EtcdPlan> {
+    let endpoints = top.text("etcd.endpoints").map(|text| hosts(&text, "endpoints", "etcd"));
+    let endpoints = endpoints.and_then(|result| judge.accept(top, "etcd.endpoints", result));
+    let prefix = top.text("etcd.prefix").map(|text| prefix(&text));
+    let prefix = prefix.and_then(|result| judge.accept(top, "etcd.prefix", result));
+    let tls = judge.tls(top, "etcd.tls");
+    let login = login(top, judge);
+    if let (Some(Some(_)), Some(None)) = (&login, &tls) {
+        judge.warn("[etcd] username without [etcd.tls]: the password crosses the network in the clear");
+    }
+    Some(EtcdPlan {
+        groups: Vec::new(),
+        allow_paths: Vec::new(),
+        allow_topics: Vec::new(),
+        relist: Duration::ZERO,
+        endpoints: endpoints?.split(',').map(with_port).collect(),
+        prefix: prefix?,
+        host: own_name(),
+        array_key: None,
         tls: tls?,
         login: login?,
     })

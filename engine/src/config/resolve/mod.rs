@@ -23,8 +23,8 @@ use logdrive_core::frame::Form;
 use super::keys::{Fallback, ITEM};
 use super::patterns::Patterns;
 use super::plan::{
-    EtcdPlan, IoChoice, IoPriority, ItemPlan, KafkaPlan, LetterPlace, LimitsPlan, LogPlan, OnRefused, Plan,
-    SaslPlan, StatePlan, TlsPlan,
+    Certificate, EtcdPlan, IoChoice, IoPriority, ItemPlan, KafkaPlan, LetterPlace, LimitsPlan, LogPlan,
+    OnRefused, Plan, SaslPlan, StatePlan, TlsPlan,
 };
 use super::problem::{At, Problem};
 use super::secret::Secret;
@@ -184,6 +184,11 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// The certificate of a server, in the table of TLS at `path`, which is there.
+    pub fn certificate(&mut self, top: &Section, path: &str) -> Option<Certificate> {
+        credentials::certificate(top, path, self)?
+    }
+
     /// The table of SASL at `kafka.sasl`; `Some(None)` if there is none.
     pub fn sasl(&mut self, top: &Section, encrypted: bool) -> Option<Option<SaslPlan>> {
         match top.table("kafka.sasl") {
@@ -212,6 +217,14 @@ impl<'a> Judge<'a> {
         promised: &[(&str, &str)],
     ) -> BTreeMap<String, String> {
         options::plan(top, decided, promised, self)
+    }
+
+    /// The connection to etcd, for whoever only asks it; `Some(None)` if there is no `[etcd]`.
+    pub fn etcd(&mut self, top: &Section) -> Option<Option<EtcdPlan>> {
+        match top.table("etcd") {
+            Some(_) => etcd::connection(top, self).map(Some),
+            None => Some(None),
+        }
     }
 
     /// Where to answer questions; `Some(None)` is `"off"`.
@@ -463,8 +476,11 @@ impl LogPlan {
     }
 }
 
-/// Whether it can be the name of a topic, or of an item.
-fn legal_name(key: &str, name: &str) -> Result<(), String> {
+/// Whether it can be the name of a topic, an item, a group or a host; `key` is what the refusal calls it.
+///
+/// # Errors
+/// What is allowed.
+pub fn legal_name(key: &str, name: &str) -> Result<(), String> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if name.is_empty()
         || name.len() > NAME_BYTES_MAX
