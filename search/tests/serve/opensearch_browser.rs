@@ -42,7 +42,7 @@ fn searches(browser: &mut Chromium, site: &Site) {
     browser.until("document.querySelectorAll('#lines mark').length === 60");
     assert_eq!(browser.eval("document.querySelector('#lines mark').textContent"), "connection refused");
     assert_eq!(browser.eval("new URLSearchParams(location.search).get('q')"), "\"connection refused\"");
-    browser.click("#facets .facet:nth-of-type(2) .value");
+    browser.click("#facets .value[title='web-1']");
     browser.until("document.querySelectorAll('#lines > li').length === 20");
     assert_eq!(browser.eval("document.querySelectorAll('#chips li').length"), 1);
     browser.click("#lines .open");
