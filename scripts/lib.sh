@@ -77,10 +77,10 @@ java_is_17_or_later() {
     [[ -n $major && $major -ge 17 ]]
 }
 
-need_java() {
+need_java() { # WHO: what runs on it
     local package=default-jre-headless candidate
     java_is_17_or_later && return
-    [[ -z ${JAVA_HOME:-} ]] || die "JAVA_HOME=$JAVA_HOME is no Java 17 or later, which Kafka needs; unset it or point it to one"
+    [[ -z ${JAVA_HOME:-} ]] || die "JAVA_HOME=$JAVA_HOME is no Java 17 or later, which $1 needs; unset it or point it to one"
     ! may_install || apt_update # A fresh container knows no package at all.
     for candidate in openjdk-17-jre-headless openjdk-21-jre-headless openjdk-25-jre-headless; do
         if apt-cache show "$candidate" >/dev/null 2>&1; then
@@ -88,7 +88,31 @@ need_java() {
             break
         fi
     done
-    need "Java 17 or later" "$package" "Kafka runs on it" java_is_17_or_later
+    need "Java 17 or later" "$package" "$1 runs on it" java_is_17_or_later
+}
+
+fetch_maven_jars() { # NAME TITLE SIZE HINT DESTINATION
+    local log=$CACHE/$1-libs/fetch.log
+    [[ -d $5 ]] && return # Another start was faster while this one waited for the lock.
+    need_java "$2"
+    need_tool mvn maven "it fetches $2 from Maven Central"
+    say "fetching $2 from Maven Central (about $3, once)"
+    rm -rf "$5.part"
+    # Only a whole set of jars ever gets the final name.
+    mvn -q -B -f "$ROOT/scripts/$1-pom.xml" dependency:copy-dependencies -DincludeScope=runtime \
+        -DoutputDirectory="$5.part" >"$log" 2>&1 || {
+        grep -m 3 ERROR "$log" >&2 || true
+        die "Maven could not fetch $2 (see above and ${log#"$ROOT/"}); is there a network?$4"
+    }
+    mv "$5.part" "$5"
+}
+
+# maven_jars NAME TITLE SIZE [HINT]: sets LIBS to the folder with the jars that scripts/NAME-pom.xml lists, and fetches them
+# if it must. The folder's name changes with the list, so that what runs keeps those that it has loaded.
+maven_jars() {
+    # shellcheck disable=SC2034 # Used by those who source this.
+    LIBS=$CACHE/$1-libs/$(cksum <"$ROOT/scripts/$1-pom.xml" | cut -d ' ' -f 1)
+    [[ -d $LIBS ]] || with_lock "$CACHE/$1-libs/lock" fetch_maven_jars "$1" "$2" "$3" "${4:+ $4}" "$LIBS"
 }
 
 # with_lock FILE COMMAND...: one at a time. What COMMAND leaves running in the background must close LOCK_FD, else it
