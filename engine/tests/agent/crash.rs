@@ -190,7 +190,8 @@ fn s03_shipping_goes_on_and_durable_stands_still_while_every_sync_fails() {
     let mut agent = site.reading("app.log*").injecting_at(&paths(&site), &[rule]).start();
     family.write(100);
     site.topic.await_count(family.lines.len());
-    until_true("the first sync is done", || is_durable(&agent));
+    // The one sync that succeeds may come before all of it is acknowledged; then the next has failed.
+    until_true("the first sync is done", || is_durable(&agent) || !told(&agent).1);
     let (before, ..) = told(&agent);
     for _ in 0..5 {
         family.write(100);
