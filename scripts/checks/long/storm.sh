@@ -8,8 +8,8 @@
 # (the folder of release binaries); without them it uses the broker of `scripts/kafka start` and target/.
 
 set -euo pipefail
-# shellcheck source-path=SCRIPTDIR source=../lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+# shellcheck source-path=SCRIPTDIR source=../../lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../../lib.sh"
 
 broker=${LOGDRIVE_KAFKA:-127.0.0.1:9092}
 kafka=${LOGDRIVE_KAFKA_CTL:-$ROOT/scripts/kafka}

@@ -5,8 +5,8 @@
 # Needs nothing that is running: it takes free ports and a folder of its own.
 
 set -euo pipefail
-# shellcheck source-path=SCRIPTDIR source=../lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+# shellcheck source-path=SCRIPTDIR source=../../lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../../lib.sh"
 
 need_tool curl curl "it speaks WebHDFS"
 mkdir -p "$CACHE"
