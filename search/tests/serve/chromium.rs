@@ -178,6 +178,8 @@ impl Chromium {
                 event["text"] = "\r".into();
                 event["windowsVirtualKeyCode"] = 13.into();
             }
+            // The browser itself closes dialogs by it, and goes by its code.
+            "Escape" => event["windowsVirtualKeyCode"] = 27.into(),
             _ if key.chars().count() == 1 => event["text"] = key.into(),
             _ => {}
         }
