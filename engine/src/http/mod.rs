@@ -6,11 +6,12 @@
 //! clients cannot keep a scrape out. What they can make the driver do and hold in memory is bounded in
 //! `page`.
 
+mod guests;
 mod page;
 
+pub use guests::accept;
 pub use page::Made;
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -27,7 +28,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
-use tokio::task::AbortHandle;
 
 use self::page::Page;
 use crate::metrics::{self, Metrics};
@@ -63,8 +63,6 @@ const HEADER_BYTES_MAX: usize = 16 << 10;
 const SEND_BUFFER_BYTES: u32 = 128 << 10;
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 128;
-/// Pause after a failed accept, which is mostly a lack of descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What is seen through the window, each as it is now; `None`: whoever knows does not answer.
 pub trait View: Send + Sync + 'static {
@@ -131,7 +129,9 @@ impl HttpServer {
         let serve = move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = accept(listener, site) => {}
+                    () = accept(&listener, limits.connections_max, |stream, answering| {
+                        serve(stream, Arc::clone(&site), answering)
+                    }) => {}
                     _ = stopped => {}
                 }
             });
@@ -165,39 +165,6 @@ fn listen_on(address: SocketAddr, runtime: &Runtime) -> io::Result<TcpListener> 
     socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
-}
-
-/// One open connection, as the acceptor sees it.
-struct Guest {
-    /// Requests being answered: 0 or 1.
-    answering: Arc<AtomicUsize>,
-    task: AbortHandle,
-}
-
-async fn accept<V: View>(listener: TcpListener, site: Arc<Site<V>>) {
-    let mut guests: VecDeque<Guest> = VecDeque::new();
-    loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::debug!(%error, "cannot accept an http connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        guests.retain(|guest| !guest.task.is_finished());
-        if guests.len() >= site.limits.connections_max {
-            let idle = guests.iter().position(|guest| guest.answering.load(Ordering::Relaxed) == 0);
-            // If all are being answered, which has a deadline, it is the new one that has to go.
-            let Some(guest) = idle.and_then(|at| guests.remove(at)) else { continue };
-            guest.task.abort();
-            // Its socket is closed before the next one is accepted, however many knock.
-            tokio::task::yield_now().await;
-        }
-        let answering = Arc::new(AtomicUsize::new(0));
-        let task = tokio::spawn(serve(stream, Arc::clone(&site), Arc::clone(&answering)));
-        guests.push_back(Guest { answering, task: task.abort_handle() });
-    }
 }
 
 async fn serve<V: View>(stream: tokio::net::TcpStream, site: Arc<Site<V>>, answering: Arc<AtomicUsize>) {

@@ -4,7 +4,6 @@
 //! bounded is every wait for the other side: for its handshake, for the head of a request, and for it to take what is
 //! sent. Their number is bounded too; when it is reached, the oldest that nobody uses makes room.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -20,11 +19,11 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use logdrive::config::Certificate;
+use logdrive::http::accept;
 use openssl::pkey::PKey;
 use openssl::ssl::{Ssl, SslAcceptor, SslMethod};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::AbortHandle;
 use tokio::time::{Sleep, sleep, timeout};
 use tokio_openssl::SslStream;
 use tracing::debug;
@@ -56,8 +55,6 @@ impl Default for Limits {
 
 /// How much of a request's head is read: queries are part of its first line.
 const HEAD_BYTES_MAX: usize = 32 << 10;
-/// Pause after a failed accept, which is mostly a lack of descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Where to listen, and how.
 pub(super) struct Server {
@@ -93,52 +90,20 @@ impl Server {
 
     /// Answers for as long as it is polled.
     pub(super) async fn run(self, router: Router) {
-        let mut guests: VecDeque<Guest> = VecDeque::new();
-        let acceptor = self.acceptor.map(Arc::new);
-        loop {
-            let stream = match self.listener.accept().await {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    debug!(%error, "cannot accept a connection");
-                    sleep(ACCEPT_PAUSE).await;
-                    continue;
+        let (limits, acceptor) = (self.limits, self.acceptor.map(Arc::new));
+        let serve = |stream, answering| {
+            let (router, acceptor) = (router.clone(), acceptor.clone());
+            async move {
+                let Some(acceptor) = acceptor else { return serve(stream, router, limits, answering).await };
+                match timeout(limits.head_timeout, encrypted(&acceptor, stream)).await {
+                    Ok(Ok(stream)) => serve(stream, router, limits, answering).await,
+                    Ok(Err(error)) => debug!(error, "no TLS connection"),
+                    Err(_) => debug!("no TLS connection in time"),
                 }
-            };
-            guests.retain(|guest| !guest.task.is_finished());
-            if guests.len() >= self.limits.connections_max {
-                let idle = guests.iter().position(|guest| guest.answering.load(Ordering::Relaxed) == 0);
-                // If all are being answered it is the new one that has to go.
-                let Some(guest) = idle.and_then(|at| guests.remove(at)) else { continue };
-                guest.task.abort();
-                // Its socket is closed before the next one is accepted, however many knock.
-                tokio::task::yield_now().await;
             }
-            let answering = Arc::new(AtomicUsize::new(0));
-            let (counted, acceptor, limits) = (Arc::clone(&answering), acceptor.clone(), self.limits);
-            let router = router.clone();
-            let task = tokio::spawn(async move {
-                match acceptor {
-                    None => serve(stream, router, limits, counted).await,
-                    Some(acceptor) => {
-                        let opened = timeout(limits.head_timeout, encrypted(&acceptor, stream)).await;
-                        match opened {
-                            Ok(Ok(stream)) => serve(stream, router, limits, counted).await,
-                            Ok(Err(error)) => debug!(error, "no TLS connection"),
-                            Err(_) => debug!("no TLS connection in time"),
-                        }
-                    }
-                }
-            });
-            guests.push_back(Guest { answering, task: task.abort_handle() });
-        }
+        };
+        accept(&self.listener, limits.connections_max, serve).await;
     }
-}
-
-/// One open connection, as the acceptor sees it.
-struct Guest {
-    /// Answers on their way: 0 or 1.
-    answering: Arc<AtomicUsize>,
-    task: AbortHandle,
 }
 
 /// Counts an answer until its last byte is handed over, or nobody wants it any more.
