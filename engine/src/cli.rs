@@ -58,6 +58,12 @@ pub fn main() -> ExitCode {
             .with_context(|| format!("cannot write manual pages into {}", dir.display()))
             .map(|()| ExitCode::SUCCESS),
     };
+    conclude(outcome)
+}
+
+/// The exit code of a verb; its error is printed.
+#[must_use]
+pub fn conclude(outcome: Result<ExitCode>) -> ExitCode {
     outcome.unwrap_or_else(|error| {
         if let Some(refused) = error.downcast_ref::<Refused>() {
             eprintln!("{refused}");

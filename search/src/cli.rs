@@ -1,12 +1,12 @@
-//! The command line: from what was typed to an exit code. Errors are printed here, and nowhere else.
+//! The command line: from what was typed to an exit code. Errors are printed as the agent prints its own.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
-use logdrive::cli::{hide_memory, one_line};
-use logdrive::config::{EXIT_CONFIG, Refused, Setting, Typed};
+use logdrive::cli::{conclude, hide_memory};
+use logdrive::config::{Setting, Typed};
 use logdrive::logging;
 use tracing::warn;
 
@@ -155,18 +155,10 @@ fn array(texts: &[String]) -> String {
 /// Reads the command line and does what it says.
 #[must_use]
 pub fn main() -> ExitCode {
-    let outcome = match Arguments::parse().verb {
+    conclude(match Arguments::parse().verb {
         Verb::Index(arguments) => run(&arguments),
         Verb::Validate(arguments) => validate(&arguments),
         Verb::Serve(arguments) => serve(&arguments),
-    };
-    outcome.unwrap_or_else(|error| {
-        if let Some(refused) = error.downcast_ref::<Refused>() {
-            eprintln!("{refused}");
-            return ExitCode::from(EXIT_CONFIG);
-        }
-        eprintln!("error: {}", logging::plain(&one_line(&error)));
-        ExitCode::FAILURE
     })
 }
 

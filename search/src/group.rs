@@ -50,21 +50,9 @@ pub struct Subscription {
     pub from_beginning: bool,
 }
 
-/// Properties that a key decides: (property, key).
-pub const DECIDED: &[(&str, &str)] = &[
-    ("bootstrap.servers", "`brokers` in `[kafka]`"),
-    ("metadata.broker.list", "`brokers` in `[kafka]`"),
-    ("client.id", "`client_id` in `[kafka]`"),
-    ("group.id", "the `group` of the verb"),
-    ("auto.offset.reset", "the `read_from` of the verb"),
-    ("security.protocol", "`[kafka.tls]` and `[kafka.sasl]`"),
-    ("ssl.ca.location", "`ca` in `[kafka.tls]`"),
-    ("ssl.certificate.location", "`cert` in `[kafka.tls]`"),
-    ("ssl.key.location", "`key` in `[kafka.tls]`"),
-    ("sasl.mechanism", "`mechanism` in `[kafka.sasl]`"),
-    ("sasl.mechanisms", "`mechanism` in `[kafka.sasl]`"),
-    ("sasl.username", "`username` in `[kafka.sasl]`"),
-];
+/// Properties that a key decides, beside those of every connection: (property, key).
+pub const DECIDED: &[(&str, &str)] =
+    &[("group.id", "the `group` of the verb"), ("auto.offset.reset", "the `read_from` of the verb")];
 
 /// Properties that would break a promise: (property, what would happen).
 pub const PROMISED: &[(&str, &str)] = &[

@@ -146,36 +146,36 @@ fn opensearch(top: &Section, judge: &mut Judge<'_>) -> Option<OpenSearchPlan> {
     Some(OpenSearchPlan { endpoints, tls, login, timeout: top.duration("opensearch.timeout") })
 }
 
+/// The name and password that a section asks for; `Some(None)` if it asks for none.
+fn user(top: &Section, section: &str, judge: &mut Judge<'_>) -> Option<Option<(String, Secret)>> {
+    let path = |key: &str| format!("{section}.{key}");
+    if !top.has(&path("username")) {
+        for key in ["password_file", "password_env"] {
+            judge.needs(top, &path(key), false, "`username`");
+        }
+        return Some(None);
+    }
+    let password = judge.password(top, section);
+    let username = judge.plain(top, &path("username"))?;
+    if username.contains(':') {
+        judge.refuse(&top.at(&path("username")), "`username` holds a colon, which no login over HTTP can");
+    }
+    Some(Some((username, password?)))
+}
+
 fn login(top: &Section, is_encrypted: bool, judge: &mut Judge<'_>) -> Option<Login> {
-    let login = match (top.has("opensearch.username"), top.has("opensearch.api_key_file")) {
-        (true, true) => {
-            judge.refuse(
-                &top.at("opensearch.api_key_file"),
-                "`api_key_file` and `username` cannot both be the login",
-            );
-            return None;
-        }
-        (true, false) => {
-            let password = judge.password(top, "opensearch");
-            let username = judge.plain(top, "opensearch.username")?;
-            if username.contains(':') {
-                judge.refuse(
-                    &top.at("opensearch.username"),
-                    "`username` holds a colon, which no login over HTTP can",
-                );
-            }
-            Login::Basic { username, password: password? }
-        }
-        (false, has_key) => {
-            for path in ["opensearch.password_file", "opensearch.password_env"] {
-                judge.needs(top, path, false, "`username`");
-            }
-            let key: Option<Secret> = judge.secret_file(top, "opensearch.api_key_file");
-            match (has_key, key) {
-                (true, key) => Login::ApiKey(key?),
-                (false, _) => Login::None,
-            }
-        }
+    let has_key = top.has("opensearch.api_key_file");
+    if has_key && top.has("opensearch.username") {
+        judge.refuse(
+            &top.at("opensearch.api_key_file"),
+            "`api_key_file` and `username` cannot both be the login",
+        );
+        return None;
+    }
+    let login = match user(top, "opensearch", judge)? {
+        Some((username, password)) => Login::Basic { username, password },
+        None if has_key => Login::ApiKey(judge.secret_file(top, "opensearch.api_key_file")?),
+        None => Login::None,
     };
     if !is_encrypted && !matches!(login, Login::None) {
         judge

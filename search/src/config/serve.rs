@@ -6,7 +6,7 @@ use logdrive::config::{Certificate, ItemLimits, Judge, LogPlan, Refused, Section
 use logdrive::etcd::verbs::Remote;
 use logdrive::wanted::LINE_BUFFER_MAX;
 
-use super::{Configured, kafka, keys, opensearch, prefix, time_zone, topics};
+use super::{Configured, kafka, keys, opensearch, prefix, time_zone, topics, user};
 use crate::opensearch::Login;
 use crate::serve::{Limits, LoginPlan, ServePlan, TailPlan};
 
@@ -96,25 +96,7 @@ fn hosts(top: &Section, judge: &mut Judge<'_>) -> Option<Vec<String>> {
 }
 
 fn login(top: &Section, judge: &mut Judge<'_>) -> Option<LoginPlan> {
-    let user = match top.has("serve.username") {
-        true => {
-            let password = judge.password(top, "serve");
-            let username = judge.plain(top, "serve.username")?;
-            if username.contains(':') {
-                judge.refuse(
-                    &top.at("serve.username"),
-                    "`username` holds a colon, which no login over HTTP can",
-                );
-            }
-            Some((username, password?))
-        }
-        false => {
-            for path in ["serve.password_file", "serve.password_env"] {
-                judge.needs(top, path, false, "`username`");
-            }
-            None
-        }
-    };
+    let user = user(top, "serve", judge)?;
     let token = match top.has("serve.token_file") {
         true => Some(judge.secret_file(top, "serve.token_file")?),
         false => None,

@@ -208,8 +208,8 @@ impl<'a> Judge<'a> {
         self.accept(top, path, Secret::from_file(&file))
     }
 
-    /// Properties of librdkafka at `kafka.options`: none that a key decides (property, key), none that would
-    /// break a promise (property, what would happen), and no secret.
+    /// Properties of librdkafka at `kafka.options`: none that a key decides (property, key; those of the connection
+    /// are known here), none that would break a promise (property, what would happen), and no secret.
     pub fn kafka_options(
         &mut self,
         top: &Section,

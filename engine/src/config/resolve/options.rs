@@ -9,10 +9,22 @@ use rdkafka::error::KafkaError;
 use super::Judge;
 use crate::config::written::Section;
 
-/// Properties that a key decides: (property, key).
-pub(super) const DECIDED: &[(&str, &str)] = &[
+/// Properties that a key of every program decides that connects to Kafka: (property, key).
+const CONNECTION: &[(&str, &str)] = &[
     ("bootstrap.servers", "`brokers` in `[kafka]`"),
     ("metadata.broker.list", "`brokers` in `[kafka]`"),
+    ("client.id", "`client_id` in `[kafka]`"),
+    ("security.protocol", "`[kafka.tls]` and `[kafka.sasl]`"),
+    ("ssl.ca.location", "`ca` in `[kafka.tls]`"),
+    ("ssl.certificate.location", "`cert` in `[kafka.tls]`"),
+    ("ssl.key.location", "`key` in `[kafka.tls]`"),
+    ("sasl.mechanism", "`mechanism` in `[kafka.sasl]`"),
+    ("sasl.mechanisms", "`mechanism` in `[kafka.sasl]`"),
+    ("sasl.username", "`username` in `[kafka.sasl]`"),
+];
+
+/// Properties that a key of the agent's alone decides: (property, key).
+pub(super) const DECIDED: &[(&str, &str)] = &[
     ("compression.codec", "`compression` in `[kafka]`"),
     ("compression.type", "`compression` in `[kafka]`"),
     ("compression.level", "`compression_level` in `[kafka]`"),
@@ -23,17 +35,9 @@ pub(super) const DECIDED: &[(&str, &str)] = &[
     ("queue.buffering.max.ms", "`linger` in `[kafka]`"),
     ("batch.size", "`batch_bytes` in `[kafka]`"),
     ("message.max.bytes", "`message_bytes_max` in `[kafka]`"),
-    ("client.id", "`client_id` in `[kafka]`"),
     ("queue.buffering.max.messages", "`in_flight` in `[limits]`"),
     ("queue.buffering.max.kbytes", "`in_flight` in `[limits]`"),
     ("partitioner", "`partition` in `[[item]]`"),
-    ("security.protocol", "`[kafka.tls]` and `[kafka.sasl]`"),
-    ("ssl.ca.location", "`ca` in `[kafka.tls]`"),
-    ("ssl.certificate.location", "`cert` in `[kafka.tls]`"),
-    ("ssl.key.location", "`key` in `[kafka.tls]`"),
-    ("sasl.mechanism", "`mechanism` in `[kafka.sasl]`"),
-    ("sasl.mechanisms", "`mechanism` in `[kafka.sasl]`"),
-    ("sasl.username", "`username` in `[kafka.sasl]`"),
 ];
 
 /// Properties that would break a promise: (property, what would happen).
@@ -95,7 +99,7 @@ fn refusal_of(
     decided: &[(&str, &str)],
     promised: &[(&str, &str)],
 ) -> Option<String> {
-    if let Some((_, key)) = decided.iter().find(|(property, _)| *property == name) {
+    if let Some((_, key)) = CONNECTION.iter().chain(decided).find(|(property, _)| *property == name) {
         return Some(format!("`{name}` is decided by {key}; write it there"));
     }
     if let Some((_, why)) = promised.iter().find(|(property, _)| *property == name) {
