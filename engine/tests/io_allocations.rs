@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a story that cannot go on ends here")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
+#[path = "../core/tests/counting/mod.rs"]
+mod counting;
+
 use std::io::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use bytes::BytesMut;
+use counting::ALLOCATIONS;
 use logdrive::bell::Bell;
 use logdrive::io::blocking::BlockingReads;
 use logdrive::io::probe::{Io, choose};
@@ -14,31 +17,6 @@ use logdrive::io::uring::{self, UringReads};
 use logdrive::io::{Read, Reads};
 use logdrive_core::position::Position;
 use logdrive_core::source::SourceId;
-
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: everything is passed on to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.realloc(ptr, layout, size) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
 
 /// Allocations during 20,000 reads, after 2,000 that grow what has to grow once.
 async fn allocations_of(mut reads: impl Reads, bell: Bell) -> u64 {

@@ -2,41 +2,16 @@
 //! which is not Rust's, aside).
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+#[path = "../core/tests/counting/mod.rs"]
+mod counting;
 mod kafka_support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
+use counting::ALLOCATIONS;
 use kafka_support::*;
 use logdrive::kafka::{Format, Key, Route};
 use logdrive_core::batch::{Batch, BatchId, Outcome, Sink, TrySend};
-
-struct Counting;
-
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-
-    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise.
-        unsafe { System.realloc(ptr, layout, size) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
 
 /// Sends the same batches round and round, `count` of them.
 fn circulate(bed: &mut Bed, pool: &mut Vec<Batch>, ids: &mut u64, count: usize) {

@@ -3,12 +3,14 @@
 
 #![allow(missing_docs)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
+mod counting;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use counting::ALLOCATIONS;
 use logdrive_core::batch::{Batch, Delivery, Outcome, Sink, TrySend};
 use logdrive_core::discover::{Entry, Listing};
 use logdrive_core::engine::{Engine, Op, Opened};
@@ -16,27 +18,6 @@ use logdrive_core::frame::{CarriageReturn, EventUnit, Form, FramePolicy, LongLin
 use logdrive_core::plan::{ItemPolicy, Limits, ReadFrom, UnlinkedHold};
 use logdrive_core::position::{Nanos, Position};
 use logdrive_core::source::{FileId, ItemId};
-
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: every call is handed on unchanged to the system's allocator, which keeps the contract.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise about `layout` is handed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: `pointer` came from `alloc` above, with this layout.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
 
 /// Takes everything and gives it back a few batches later, as Kafka does.
 #[derive(Default)]
