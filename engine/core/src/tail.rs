@@ -332,8 +332,8 @@ impl Tail {
         }
     }
 
-    /// How many of the first bytes are surely those of a file with this fingerprint, of which `other` is kept
-    /// as long as it grows; `None` if any differ or none are known.
+    /// Whether the first bytes are those of a file with this fingerprint, of which `other` is kept as long as it grows:
+    /// as many as are known of both, and not none.
     pub(crate) fn begins_like(&self, fingerprint: Fingerprint, other: &[u8]) -> bool {
         let known = self.fingerprint.len.min(fingerprint.len);
         let cut = |whole: Fingerprint, head: &[u8]| match usize::from(known) {
